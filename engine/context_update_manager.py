@@ -1,0 +1,229 @@
+"""What steps may do to a context: work on a copy, and say what changed.
+
+Nobody writes to a context that another frame can see. A step works on an isolated copy; its
+difference to the base becomes a `ContextUpdate`; applying an update makes a new context that
+shares with the old one whatever the update does not name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TypeVar, cast
+
+from pydantic import BaseModel, ValidationError
+
+from .context import AppendValues, ContextChange, ContextPath, ContextUpdate, DeleteKey, SetValue
+from .context_view import plain_of, touched_fields, view_of
+from .errors import ContextUpdateError
+from .values import ATOMS, all_equal, cloned, exactly_equal, state_of
+
+ContextT = TypeVar("ContextT", bound=BaseModel)
+
+
+class ContextUpdateManager:
+    """Isolate, diff, merge."""
+
+    def isolate(self, base: ContextT) -> ContextT:
+        """A copy of ``base`` for one attempt, made as lazily as possible."""
+        return view_of(base)
+
+    def diff(self, base: BaseModel, context: BaseModel) -> ContextUpdate | None:
+        """What ``context`` (an isolated copy that was worked on) has that ``base`` has not.
+
+        The values in the update are copies, so that a reference which the step kept cannot change
+        it later.
+        """
+        before = state_of(base)
+        changes: list[ContextChange] = []
+        for name, value in touched_fields(base, context).items():
+            if name in before:
+                changes.extend(_changes((name,), before[name], value))
+            else:
+                changes.append(SetValue((name,), cloned(value)))
+        return ContextUpdate(tuple(changes)) if changes else None
+
+    def merge(self, base: ContextT, update: ContextUpdate | None) -> ContextT:
+        """``base`` with ``update`` applied; ``base`` itself stays as it is."""
+        if update is None:
+            return base
+        result = _shallow(base)
+        own: set[int] = {id(result)}
+        for change in update.changes:
+            _apply(result, change, own)
+        return result
+
+    def merge_into(self, context: BaseModel, update: ContextUpdate) -> None:
+        """Apply ``update`` to ``context`` itself: only for a copy that one policy works on."""
+        merged = state_of(self.merge(plain_of(context), update))
+        for name in {change.path[0] for change in update.changes}:
+            _put(context, name, cloned(merged[str(name)]))
+
+    def net(self, base: BaseModel, final: BaseModel) -> ContextUpdate | None:
+        """The update that leads from ``base`` to ``final``, a context that `merge` made of it."""
+        return None if final is base else self.diff(base, final)
+
+    def update_of_output(self, base: BaseModel, output: object) -> ContextUpdate | None:
+        """The update that an output makes under ``updates_context``.
+
+        A model gives its explicitly set fields, a mapping its items; anything else, or a field
+        that the context does not have, is a `ContextUpdateError`.
+        """
+        if isinstance(output, BaseModel):
+            given = {name: state_of(output)[name] for name in output.model_fields_set}
+        elif isinstance(output, Mapping):
+            given = {str(name): value for name, value in output.items()}
+        else:
+            raise ContextUpdateError(
+                "a step with updates_context returns a dict or a pydantic model; "
+                f"found {type(output).__name__}"
+            )
+        probe = _shallow(base)
+        for name, value in given.items():
+            _assign(probe, name, value)
+        return self.diff(base, probe)
+
+    def update_of_sink(self, base: BaseModel, path: str, output: object) -> ContextUpdate | None:
+        """The update that stores ``output`` at the dotted ``path`` (``sink_to``).
+
+        The parts name fields of models or keys of dicts; all but the last must exist.
+        """
+        *outer, last = path.split(".")
+        holder: object = base
+        for part in outer:
+            holder = _part_of(holder, part, path)
+        if isinstance(holder, BaseModel):
+            probe = _shallow(holder)
+            _assign(probe, last, output)
+            before, after = state_of(holder), state_of(probe)
+        elif isinstance(holder, dict):
+            before, after = holder, {**holder, last: output}
+        else:
+            raise ContextUpdateError(
+                f"sink_to={path!r}: {'.'.join(outer)} is {type(holder).__name__}, which holds "
+                "no parts; name a field of a model or a key of a dict"
+            )
+        changes = tuple(_dict_changes(tuple(outer), before, after))
+        return ContextUpdate(changes) if changes else None
+
+
+def _part_of(holder: object, part: str, path: str) -> object:
+    inside: Mapping[str, object] = {}
+    if isinstance(holder, BaseModel):
+        inside = state_of(holder)
+    elif isinstance(holder, dict):
+        inside = holder
+    if part not in inside:
+        raise ContextUpdateError(
+            f"sink_to={path!r}: there is no {part!r} in {type(holder).__name__}"
+        )
+    return inside[part]
+
+
+def _assign(model: BaseModel, name: str, value: object) -> None:
+    """Set a field as pydantic validates it; ``model`` is a shallow copy of our own."""
+    kind = type(model)
+    if name not in kind.model_fields and model.__pydantic_extra__ is None:
+        raise ContextUpdateError(
+            f"{kind.__name__} has no field {name!r}; it has {', '.join(kind.model_fields)}"
+        )
+    try:
+        model.__pydantic_validator__.validate_assignment(model, name, value)
+    except ValidationError as error:
+        raise ContextUpdateError(
+            f"{kind.__name__}.{name}: {error.errors()[0]['msg']}; found {value!r:.80}"
+        ) from error
+
+
+def _changes(path: ContextPath, before: object, after: object) -> Iterator[ContextChange]:
+    """How ``after`` differs from ``before``, both at ``path``: as deep as dicts and models go."""
+    if before is after:
+        return
+    kind = type(before)
+    if kind is type(after):
+        if kind in ATOMS and exactly_equal(before, after):
+            return
+        if kind is dict:
+            yield from _dict_changes(
+                path, cast(dict[str, object], before), cast(dict[str, object], after)
+            )
+            return
+        if isinstance(before, BaseModel) and isinstance(after, BaseModel):
+            yield from _dict_changes(path, state_of(before), state_of(after))
+            return
+        if kind is list:
+            old, new = cast(list[object], before), cast(list[object], after)
+            if len(new) >= len(old) and all_equal(old, new):
+                if len(new) > len(old):
+                    yield AppendValues(path, tuple(map(cloned, new[len(old) :])))
+                return
+        elif exactly_equal(before, after):
+            return
+    yield SetValue(path, cloned(after))
+
+
+def _dict_changes(
+    path: ContextPath, before: Mapping[str, object], after: Mapping[str, object]
+) -> Iterator[ContextChange]:
+    for key in before:
+        if key not in after:
+            yield DeleteKey((*path, key))
+    for key, value in after.items():
+        if key in before:
+            yield from _changes((*path, key), before[key], value)
+        else:
+            yield SetValue((*path, key), cloned(value))
+
+
+def _apply(context: BaseModel, change: ContextChange, own: set[int]) -> None:
+    """Make one change, copying each holder on the way once (``own``: those already copied)."""
+    holder: object = context
+    *outer, last = change.path
+    for part in outer:
+        inner = _get(holder, part)
+        if id(inner) not in own:
+            inner = _shallow(inner) if isinstance(inner, BaseModel) else _copied(inner)
+            own.add(id(inner))
+            _put(holder, part, inner)
+        holder = inner
+    match change:
+        case SetValue(value=value):
+            _put(holder, last, value)
+        case AppendValues(values=values):
+            grown = cast(list[object], _get(holder, last))
+            _put(holder, last, [*grown, *values])
+        case DeleteKey():
+            del cast(dict[object, object], holder)[last]
+
+
+def _get(holder: object, part: object) -> object:
+    if isinstance(holder, BaseModel):
+        return state_of(holder)[str(part)]
+    return cast(Mapping[object, object], holder)[part]
+
+
+def _put(holder: object, part: object, value: object) -> None:
+    if not isinstance(holder, BaseModel):
+        cast(dict[object, object], holder)[part] = value
+        return
+    name = str(part)
+    extra, private = holder.__pydantic_extra__, holder.__pydantic_private__
+    if name in type(holder).model_fields:
+        vars(holder)[name] = value
+        holder.__pydantic_fields_set__.add(name)
+    elif private is not None and name in type(holder).__private_attributes__:
+        private[name] = value
+    elif extra is not None:
+        extra[name] = value
+
+
+def _copied(value: object) -> object:
+    return dict(value) if isinstance(value, dict) else value
+
+
+def _shallow(model: ContextT) -> ContextT:
+    """A new model with the same values; values that properties cached are left behind."""
+    copied = model.model_copy()
+    fields = type(model).model_fields
+    for name in [name for name in vars(copied) if name not in fields]:
+        del vars(copied)[name]
+    return copied

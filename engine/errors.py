@@ -1,0 +1,143 @@
+"""Every error that the engine raises: one class a cause, all under `FlujoError`.
+
+A message says what was expected, what was found and what to do; the frame's path is in it
+wherever a frame exists.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .results import PipelineResult
+
+
+class FlujoError(Exception):
+    """The root of all errors of this package."""
+
+
+class FlujoDeprecationWarning(FutureWarning):
+    """A form that still works and that a named version removes."""
+
+
+# What a declaration got wrong.
+
+
+class ConfigurationError(FlujoError):
+    """Something was declared that cannot run; nothing has run."""
+
+
+class MissingAgentError(ConfigurationError):
+    """A step has neither a function nor an agent."""
+
+
+class StepSignatureError(ConfigurationError):
+    """A step's function asks for a parameter that no step gets."""
+
+
+class StepSealed(ConfigurationError):
+    """A step or pipeline was changed after it was made; make another instead."""
+
+
+class PolicyNotFound(ConfigurationError):
+    """No policy is registered for a step's type."""
+
+
+class DuplicatePath(FlujoError):
+    """A container made two frames with one path in one run (an error of the container)."""
+
+
+# What went wrong while a step ran.
+
+
+class NonRetryableError(FlujoError):
+    """Raise it in a step to fail without another attempt."""
+
+
+class StepTimeout(FlujoError):
+    """An attempt did not end within the step's ``timeout_s``."""
+
+
+class StepStillRunning(StepTimeout):
+    """A synchronous attempt timed out and its thread cannot be stopped, so none may follow."""
+
+
+class StepExited(FlujoError):
+    """A step called ``sys.exit``."""
+
+    def __init__(self, code: str | int | None) -> None:
+        super().__init__(f"the step called sys.exit({code!r}); return a value or raise instead")
+        self.code = code
+
+
+class StepCancelledItself(FlujoError):
+    """A step raised ``CancelledError`` although nobody had cancelled the run."""
+
+
+class UnusableOutput(FlujoError):
+    """A step returned something that cannot be an output, such as a generator."""
+
+
+class TypeMismatchError(FlujoError):
+    """A value is not of the type that the next step declares."""
+
+
+class PolicyContractError(FlujoError):
+    """A policy returned something that is no outcome."""
+
+
+# Context.
+
+
+class ContextError(FlujoError):
+    """The root of the errors about contexts."""
+
+
+class ContextTypeError(ContextError, TypeError):
+    """A context is not a pydantic model."""
+
+
+class ContextMissing(ContextError):
+    """A step needs a context and the run has none."""
+
+
+class ContextIsolationError(ContextError):
+    """A field of a context cannot be copied, so no step can be given its own copy."""
+
+
+class ContextUpdateError(ContextError):
+    """An update does not fit the context."""
+
+
+class PipelineContextInitializationError(ContextError):
+    """The initial data do not validate against the context model."""
+
+
+# Control flow. These travel as values (`Aborted`, `Paused`) inside the engine.
+
+
+class ControlFlowError(FlujoError):
+    """The root of what ends or pauses a run on purpose."""
+
+
+class StepInterrupted(ControlFlowError):
+    """A user interrupted a step while its code ran (how ``KeyboardInterrupt`` travels)."""
+
+
+class PipelineAbortSignal(ControlFlowError):
+    """Raise it in a step or hook to end the run as ``aborted``."""
+
+
+class PausedException(ControlFlowError):
+    """Raise it in a policy to pause the run with a message for a human."""
+
+
+class UsageLimitExceededError(FlujoError):
+    """A reservation did not fit the budget.
+
+    A runner raises it with the ``result`` of what had run until then.
+    """
+
+    def __init__(self, message: str, result: PipelineResult | None = None) -> None:
+        super().__init__(message)
+        self.result = result

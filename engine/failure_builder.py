@@ -1,0 +1,145 @@
+"""Exceptions to outcomes, in one place and by one table."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from .errors import (
+    ConfigurationError,
+    ContextError,
+    NonRetryableError,
+    PausedException,
+    PipelineAbortSignal,
+    StepCancelledItself,
+    StepExited,
+    StepInterrupted,
+    StepStillRunning,
+    StepTimeout,
+    TypeMismatchError,
+    UnusableOutput,
+    UsageLimitExceededError,
+)
+from .frame import AnyFrame
+from .outcomes import Aborted, AbortReason, Failure, FailureKind, Paused, StepOutcome
+from .usage import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    kind: FailureKind
+    retryable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Stopped:
+    reason: AbortReason
+
+
+_Row: TypeAlias = _Failed | _Stopped | type[Paused]
+
+# The first class along an exception's MRO that stands here decides.
+_TABLE: dict[type[BaseException], _Row] = {
+    BaseException: _Failed(FailureKind.ERROR, retryable=True),
+    NonRetryableError: _Failed(FailureKind.ERROR, retryable=False),
+    StepTimeout: _Failed(FailureKind.TIMEOUT, retryable=True),
+    StepStillRunning: _Failed(FailureKind.TIMEOUT, retryable=False),
+    StepExited: _Failed(FailureKind.EXIT, retryable=False),
+    StepCancelledItself: _Failed(FailureKind.ERROR, retryable=True),
+    UnusableOutput: _Failed(FailureKind.TYPE, retryable=False),
+    TypeMismatchError: _Failed(FailureKind.TYPE, retryable=False),
+    ContextError: _Failed(FailureKind.CONTEXT, retryable=False),
+    ConfigurationError: _Failed(FailureKind.CONFIGURATION, retryable=False),
+    PausedException: Paused,
+    UsageLimitExceededError: _Stopped(AbortReason.QUOTA),
+    PipelineAbortSignal: _Stopped(AbortReason.SIGNAL),
+    StepInterrupted: _Stopped(AbortReason.INTERRUPTED),
+    asyncio.CancelledError: _Stopped(AbortReason.INTERRUPTED),
+}
+
+
+class FailureBuilder:
+    """Makes the outcome that an exception means."""
+
+    def build(
+        self,
+        frame: AnyFrame,
+        error: BaseException,
+        *,
+        attempts: int = 1,
+        latency_s: float = 0.0,
+        usage: Usage | None = None,
+        children: Sequence[StepOutcome] = (),
+    ) -> Failure | Paused | Aborted:
+        """The outcome of ``frame`` when ``error`` ended it."""
+        match _row_of(error):
+            case _Failed(kind=kind):
+                return Failure(
+                    step=frame.step,
+                    segments=frame.segments,
+                    index=frame.index,
+                    attempts=attempts,
+                    latency_s=latency_s,
+                    usage=usage,
+                    children=children,
+                    error=error,
+                    feedback=feedback_of(error),
+                    kind=kind,
+                )
+            case _Stopped(reason=reason):
+                return Aborted(
+                    step=frame.step,
+                    segments=frame.segments,
+                    index=frame.index,
+                    attempts=attempts,
+                    latency_s=latency_s,
+                    usage=usage,
+                    children=children,
+                    reason=reason,
+                    message=str(error) or reason.value,
+                )
+            case _:
+                return Paused(
+                    step=frame.step,
+                    segments=frame.segments,
+                    index=frame.index,
+                    attempts=attempts,
+                    latency_s=latency_s,
+                    usage=usage,
+                    children=children,
+                    message=str(error),
+                )
+
+    def cause_of(self, error: BaseException) -> BaseException:
+        """The exception that stands for what user code raised.
+
+        ``CancelledError`` means an interrupt only when somebody cancelled the task.
+        """
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling():
+            own = StepCancelledItself("the step raised CancelledError, and nobody cancelled the run")
+            own.__cause__ = error
+            return own
+        if isinstance(error, SystemExit):
+            exited = StepExited(error.code)
+            exited.__cause__ = error
+            return exited
+        return StepInterrupted() if isinstance(error, KeyboardInterrupt) else error
+
+
+def is_retryable(error: BaseException) -> bool:
+    """Whether another attempt may follow ``error``."""
+    row = _row_of(error)
+    return isinstance(row, _Failed) and row.retryable
+
+
+def feedback_of(error: BaseException) -> str:
+    """The error in one line, as a retry and a reader get it: ``KeyError: 'rows'``."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _row_of(error: BaseException) -> _Row:
+    return next(_TABLE[cls] for cls in type(error).__mro__ if cls in _TABLE)

@@ -1,0 +1,267 @@
+"""The one value that an execution is: a step, what goes into it, and where it stands.
+
+A frame never changes. It has two parts: what all frames of a run share (`Run`, made once, read
+through properties) and what is its own. Frames are made here and nowhere else.
+
+Adding an execution parameter is one line: a field with a default on `ExecutionFrame`. Children and
+retries inherit every field that their maker does not set; ``dataclasses.replace`` sets it on a
+root. What needs no field of its own goes into ``extensions``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from enum import Flag
+from types import MappingProxyType
+from typing import Generic, TypeAlias, TypeVar
+from uuid import uuid4
+
+from pydantic import BaseModel
+
+from .errors import ConfigurationError, ContextTypeError, DuplicatePath
+from .hooks import EventStream, Hook
+from .outcomes import Chunk
+from .path import FramePath, Segment, SegmentKind, step_segment
+from .sealed import draft_of
+from .steps import Node, Pipeline, name_of
+from .usage import Quota, UsageLimits
+
+ContextT = TypeVar("ContextT", bound=BaseModel)
+
+OnChunk: TypeAlias = Callable[[Chunk], Awaitable[None] | None]
+Extensions: TypeAlias = Mapping[str, object]
+
+_NO_EXTENSIONS: Extensions = MappingProxyType({})
+
+
+class Facility(Flag):
+    """What a run makes use of; each member brings one interceptor around every frame."""
+
+    NONE = 0
+    EVENTS = 1
+
+
+class Run:
+    """What all frames of one run share. Never changes; the id is made when first read."""
+
+    __slots__ = (
+        "_claimed",
+        "_ordinals",
+        "_run_id",
+        "events",
+        "extensions",
+        "facilities",
+        "on_chunk",
+        "resources",
+        "stream",
+    )
+
+    def __init__(
+        self,
+        *,
+        run_id: str | None = None,
+        resources: object = None,
+        stream: bool = False,
+        on_chunk: OnChunk | None = None,
+        extensions: Extensions = _NO_EXTENSIONS,
+        hooks: tuple[Hook, ...] = (),
+    ) -> None:
+        self._run_id = run_id
+        self._claimed: set[tuple[FramePath, bool]] = set()
+        self._ordinals: dict[FramePath, int] = {}
+        self.resources = resources
+        self.stream = stream
+        self.on_chunk = on_chunk
+        self.extensions = extensions
+        self.events = EventStream(self.run_id, hooks) if hooks else None
+        self.facilities = Facility.EVENTS if hooks else Facility.NONE
+
+    @property
+    def run_id(self) -> str:
+        """The run's identity."""
+        if self._run_id is None:
+            self._run_id = f"run_{uuid4().hex}"
+        return self._run_id
+
+    def claim(self, path: FramePath, *, transparent: bool = False) -> None:
+        """Take ``path`` for one frame; `DuplicatePath` when another has it.
+
+        A ``transparent`` frame (a nested pipeline) adds nothing to its parent's path; it takes
+        the names of that parent's children.
+        """
+        if (path, transparent) in self._claimed:
+            raise DuplicatePath(
+                f"two frames at {path} in one run; give the second child another segment"
+            )
+        self._claimed.add((path, transparent))
+
+    def next_ordinal(self, path: FramePath) -> int:
+        """How often this was asked for ``path`` before: numbers children of one name."""
+        ordinal = self._ordinals.get(path, 0)
+        self._ordinals[path] = ordinal + 1
+        return ordinal
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class ExecutionFrame(Generic[ContextT]):
+    """One execution of a step (or pipeline): the only argument of every policy.
+
+    ``context`` belongs to nobody who runs: a step that asks for it gets an isolated copy.
+    ``segments`` and ``index`` are this frame's part of its path. ``attempt`` counts from 1;
+    ``feedback`` is why the attempt before failed.
+    """
+
+    run: Run
+    step: Node
+    data: object = None
+    context: ContextT | None = None
+    quota: Quota
+    parent: ExecutionFrame[ContextT] | None = None
+    segments: tuple[Segment, ...] = ()
+    index: int | None = None
+    attempt: int = 1
+    feedback: str | None = None
+
+    @property
+    def path(self) -> FramePath:
+        """Where the frame stands in its run."""
+        parts: list[Segment] = []
+        frame: ExecutionFrame[ContextT] | None = self
+        while frame is not None:
+            parts.extend(reversed(frame.segments))
+            if frame.index is not None:
+                parts.append(Segment(SegmentKind.INDEX, frame.index))
+            frame = frame.parent
+        return FramePath(tuple(reversed(parts)))
+
+    @property
+    def run_id(self) -> str:
+        """The identity of the run."""
+        return self.run.run_id
+
+    @property
+    def resources(self) -> object:
+        """What the run was given for its steps: clients, models, connections."""
+        return self.run.resources
+
+    @property
+    def limits(self) -> UsageLimits:
+        """The limits of the budget that the frame draws on."""
+        return self.quota.limits
+
+    @property
+    def stream(self) -> bool:
+        """Whether agents that can stream shall."""
+        return self.run.stream
+
+    @property
+    def on_chunk(self) -> OnChunk | None:
+        """Who gets the chunks of streaming steps, as they arrive."""
+        return self.run.on_chunk
+
+    @property
+    def extensions(self) -> Extensions:
+        """Further parameters of the run, by name."""
+        return self.run.extensions
+
+
+AnyFrame: TypeAlias = ExecutionFrame[BaseModel]
+
+planned_child: Callable[
+    [
+        AnyFrame,
+        AnyFrame,
+        tuple[Segment, ...],
+        int | None,
+        Node,
+        object,
+        BaseModel | None,
+        int,
+        str | None,
+    ],
+    AnyFrame,
+] = draft_of(
+    ExecutionFrame,
+    ("parent", "segments", "index", "step", "data", "context", "attempt", "feedback"),
+)
+"""A child by position, the parent twice: for containers whose plan makes their paths unique."""
+
+retry_frame: Callable[[AnyFrame, int, str | None], AnyFrame] = draft_of(
+    ExecutionFrame, ("attempt", "feedback")
+)
+"""The frame of another attempt, with its number and the feedback of the one before."""
+
+
+def make_execution_frame(
+    step: Node,
+    data: object = None,
+    *,
+    context: ContextT | None = None,
+    resources: object = None,
+    limits: UsageLimits | None = None,
+    quota: Quota | None = None,
+    stream: bool = False,
+    on_chunk: OnChunk | None = None,
+    run_id: str | None = None,
+    path: FramePath = FramePath(),  # noqa: B008  # immutable
+    extensions: Extensions = _NO_EXTENSIONS,
+    hooks: tuple[Hook, ...] = (),
+) -> ExecutionFrame[ContextT]:
+    """The root frame of a run.
+
+    ``quota`` is a budget that other runs may share; without one, ``limits`` make a new one (no
+    limits: a quota that grants everything). ``path`` is where the run's paths begin.
+    Raises `ContextTypeError` when the context is not a pydantic model.
+    """
+    if context is not None and not isinstance(context, BaseModel):
+        raise ContextTypeError(
+            f"a context is an instance of a pydantic model; found {type(context).__name__}: "
+            f"{name_of(step)} cannot start"
+        )
+    if quota is not None and limits is not None:
+        raise ConfigurationError("give limits or a quota, not both: a quota has its own limits")
+    return ExecutionFrame(
+        run=Run(
+            run_id=run_id,
+            resources=resources,
+            stream=stream,
+            on_chunk=on_chunk,
+            extensions=extensions,
+            hooks=hooks,
+        ),
+        step=step,
+        data=data,
+        context=context,
+        quota=quota if quota is not None else Quota(limits),
+        segments=path.segments,
+    )
+
+
+def child_frame(
+    parent: AnyFrame,
+    step: Node,
+    data: object,
+    *,
+    context: BaseModel | None = None,
+    segments: tuple[Segment, ...] | None = None,
+    index: int | None = None,
+) -> AnyFrame:
+    """A child of ``parent`` that inherits whatever is not given, the context too.
+
+    Without ``segments`` a step stands under its name, numbered after earlier children of that
+    name, and a pipeline adds none. A fallback's are ``(Segment(SegmentKind.FALLBACK, depth),)``.
+    Raises `DuplicatePath` when another frame of the run has the same path.
+    """
+    path = parent.path
+    if index is not None:
+        path = path / Segment(SegmentKind.INDEX, index)
+    if segments is None:
+        segments = ()
+        if not isinstance(step, Pipeline):
+            ordinal = parent.run.next_ordinal(path / step_segment(step.name))
+            segments = (step_segment(step.name, ordinal),)
+    own = FramePath((*path.segments, *segments))
+    parent.run.claim(own, transparent=index is None and not segments)
+    given = parent.context if context is None else context
+    return planned_child(parent, parent, segments, index, step, data, given, 1, None)

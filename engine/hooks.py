@@ -1,0 +1,201 @@
+"""The one ordered stream of events of a run, and the hooks that listen to it.
+
+With nobody listening a run has no stream, and its steps pay nothing.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import typing
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from time import monotonic
+from types import UnionType
+from typing import TypeAlias, TypedDict
+
+from .errors import ConfigurationError, PipelineAbortSignal, StepInterrupted
+from .outcomes import Chunk, FrameOutcome
+from .path import FramePath
+from .results import HookError, PipelineResult
+from .steps import Node
+from .user_code import run_inline
+
+_log = logging.getLogger("flujo_nb")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What every event tells: where it happened, its place in the order, and when.
+
+    ``at_s`` is in seconds on the monotonic clock; ``sequence`` counts the run's events from 0.
+    """
+
+    run_id: str
+    path: FramePath
+    sequence: int
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted(Event):
+    """A run begins."""
+
+    data: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameStarted(Event):
+    """A frame begins, at any depth."""
+
+    step: Node
+    data: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptFailed(Event):
+    """An attempt failed; another may follow."""
+
+    attempt: int
+    error: BaseException
+    feedback: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkArrived(Event):
+    """A streaming step gave a piece of its output."""
+
+    chunk: Chunk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameFinished(Event):
+    """A frame ended, well or not."""
+
+    outcome: FrameOutcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFinished(Event):
+    """A run ended, well or not."""
+
+    result: PipelineResult
+
+
+AnyEvent: TypeAlias = (
+    RunStarted | FrameStarted | AttemptFailed | ChunkArrived | FrameFinished | RunFinished
+)
+_EVENTS: tuple[type[AnyEvent], ...] = typing.get_args(AnyEvent)
+
+Listener: TypeAlias = Callable[..., object]
+"""A function of one event, synchronous or async. Its annotation chooses the events it gets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A listener with the events that its annotation names (all, when it names none)."""
+
+    listener: Listener
+    events: tuple[type[AnyEvent], ...]
+
+    @classmethod
+    def of(cls, listener: Listener) -> Hook:
+        """Read the annotation of the listener's first parameter."""
+        name = _hook_name(listener)
+        try:
+            parameters = list(inspect.signature(listener).parameters.values())
+            hints = typing.get_type_hints(listener)
+        except (NameError, TypeError) as error:
+            raise ConfigurationError(f"hook {name}: its annotation does not resolve: {error}")
+        if not parameters:
+            raise ConfigurationError(f"hook {name} takes no parameter; it gets one, the event")
+        hint = hints.get(parameters[0].name, Event)
+        wanted = typing.get_args(hint) if isinstance(hint, UnionType) else (hint,)
+        chosen = tuple(e for e in _EVENTS if any(_covers(one, e) for one in wanted))
+        if not chosen:
+            known = ", ".join(event.__name__ for event in _EVENTS)
+            raise ConfigurationError(f"hook {name} is annotated with no event; there are {known}")
+        return cls(listener, chosen)
+
+
+def _covers(wanted: object, event: type[AnyEvent]) -> bool:
+    return isinstance(wanted, type) and issubclass(event, wanted)
+
+
+def _hook_name(listener: Listener) -> str:
+    name: str = getattr(listener, "__qualname__", type(listener).__qualname__)
+    return name
+
+
+class EventStream:
+    """The events of one run, in order, given to its hooks as they happen.
+
+    Hooks observe: what one raises is logged and kept in ``errors``, and the run goes on. Only
+    `PipelineAbortSignal` has an effect: ``abort_message`` is set, and no further frame starts.
+    """
+
+    __slots__ = ("_hooks", "_sequence", "abort_message", "errors", "run_id")
+
+    def __init__(self, run_id: str, hooks: Iterable[Hook]) -> None:
+        self.run_id = run_id
+        self.errors: list[HookError] = []
+        self.abort_message: str | None = None
+        self._hooks = tuple(hooks)
+        self._sequence = 0
+
+    async def run_started(self, path: FramePath, data: object) -> None:
+        """Tell that the run begins with ``data``."""
+        await self._tell(RunStarted(**self._stamp(path), data=data))
+
+    async def frame_started(self, path: FramePath, step: Node, data: object) -> None:
+        """Tell that the frame at ``path`` begins."""
+        await self._tell(FrameStarted(**self._stamp(path), step=step, data=data))
+
+    async def attempt_failed(
+        self, path: FramePath, attempt: int, error: BaseException, feedback: str
+    ) -> None:
+        """Tell that attempt number ``attempt`` of the frame at ``path`` failed."""
+        event = AttemptFailed(
+            **self._stamp(path), attempt=attempt, error=error, feedback=feedback
+        )
+        await self._tell(event)
+
+    async def chunk_arrived(self, chunk: Chunk) -> None:
+        """Tell that a streaming frame gave ``chunk``."""
+        await self._tell(ChunkArrived(**self._stamp(chunk.path), chunk=chunk))
+
+    async def frame_finished(self, path: FramePath, outcome: FrameOutcome) -> None:
+        """Tell that the frame at ``path`` ended with ``outcome``."""
+        await self._tell(FrameFinished(**self._stamp(path), outcome=outcome))
+
+    async def run_finished(self, path: FramePath, result: PipelineResult) -> None:
+        """Tell that the run ended with ``result``."""
+        await self._tell(RunFinished(**self._stamp(path), result=result))
+
+    def _stamp(self, path: FramePath) -> _Stamp:
+        sequence = self._sequence
+        self._sequence += 1
+        return {"run_id": self.run_id, "path": path, "sequence": sequence, "at_s": monotonic()}
+
+    async def _tell(self, event: AnyEvent) -> None:
+        for hook in self._hooks:
+            if isinstance(event, hook.events):
+                try:
+                    given = run_inline(hook.listener, event)
+                    if inspect.isawaitable(given):
+                        await given
+                except PipelineAbortSignal as signal:
+                    self.abort_message = str(signal) or f"hook {_hook_name(hook.listener)}"
+                except StepInterrupted:
+                    raise
+                except Exception as error:
+                    name = _hook_name(hook.listener)
+                    _log.warning("hook %s raised on %s: %r", name, type(event).__name__, error)
+                    self.errors.append(HookError(name, type(event).__name__, error))
+
+
+class _Stamp(TypedDict):
+    run_id: str
+    path: FramePath
+    sequence: int
+    at_s: float

@@ -1,0 +1,121 @@
+"""The only sequential runner: steps one after the other, at the top and nested alike."""
+
+from __future__ import annotations
+
+from collections import Counter
+from time import perf_counter
+from typing import assert_never, cast
+
+from .errors import PolicyContractError
+from .frame import AnyFrame, planned_child
+from .outcomes import (
+    Aborted,
+    BackgroundLaunched,
+    Chunk,
+    Failure,
+    Paused,
+    StepOutcome,
+    Success,
+    make_success,
+)
+from .path import Segment, step_segment
+from .policy import Call, ExecutorPort
+from .steps import AnyPipeline, AnyStep, Node, Pipeline
+
+
+class PipelineOrchestrator:
+    """Runs a `Pipeline`.
+
+    Each step gets the output of the one before and the context with all updates so far. The first
+    step that does not succeed ends the sequence, which then ends as that step did.
+    """
+
+    handles = Pipeline
+
+    async def execute(self, core: ExecutorPort, frame: AnyFrame) -> StepOutcome:
+        """Run ``frame``."""
+        return await self.bind(core, frame.step)(frame)
+
+    def bind(self, core: ExecutorPort, step: Node) -> Call:
+        """The pipeline's call, with its steps' segments worked out."""
+        pipeline = cast(AnyPipeline, step)
+        planned = plan_of(pipeline)
+
+        async def call(frame: AnyFrame) -> StepOutcome:
+            started = perf_counter()
+            calls = core.calls(frame)
+            data = frame.data
+            before = context = frame.context
+            children: list[StepOutcome] = []
+            for segments, one in planned:
+                child = planned_child(frame, frame, segments, None, one, data, context, 1, None)
+                outcome = await calls[one](child)
+                children.append(outcome)
+                if type(outcome) is Success:
+                    data = outcome.output
+                    if outcome.update is not None and context is not None:
+                        context = core.contexts.merge(context, outcome.update)
+                elif type(outcome) is not BackgroundLaunched:
+                    return _ended_by(outcome, frame, started, children)
+            update = None
+            if before is not None and context is not None and context is not before:
+                update = core.contexts.net(before, context)
+            latency = perf_counter() - started
+            return make_success(
+                pipeline, frame.segments, frame.index, 1, latency, None, children, data, update
+            )
+
+        return call
+
+
+def plan_of(pipeline: AnyPipeline) -> tuple[tuple[tuple[Segment, ...], AnyStep], ...]:
+    """Each step with its own part of the path: its name, numbered among its namesakes."""
+    seen: Counter[str] = Counter()
+    planned = []
+    for one in pipeline.steps:
+        planned.append(((step_segment(one.name, seen[one.name]),), one))
+        seen[one.name] += 1
+    return tuple(planned)
+
+
+def _ended_by(
+    outcome: StepOutcome, frame: AnyFrame, started: float, children: list[StepOutcome]
+) -> StepOutcome:
+    """The sequence's own outcome when ``outcome`` is that of its last child, and no success."""
+    step, segments, index = frame.step, frame.segments, frame.index
+    latency = perf_counter() - started
+    match outcome:
+        case Failure(error=error, feedback=feedback, kind=kind):
+            return Failure(
+                step=step,
+                segments=segments,
+                index=index,
+                latency_s=latency,
+                children=children,
+                error=error,
+                feedback=feedback,
+                kind=kind,
+            )
+        case Paused(message=message):
+            return Paused(
+                step=step,
+                segments=segments,
+                index=index,
+                latency_s=latency,
+                children=children,
+                message=message,
+            )
+        case Aborted(reason=reason, message=message):
+            return Aborted(
+                step=step,
+                segments=segments,
+                index=index,
+                latency_s=latency,
+                children=children,
+                reason=reason,
+                message=message,
+            )
+        case Success() | BackgroundLaunched() | Chunk():
+            raise PolicyContractError(f"a frame cannot end with {type(outcome).__name__}")
+        case _:
+            assert_never(outcome)

@@ -1,0 +1,1 @@
+"""One policy for each kind of step."""

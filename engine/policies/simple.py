@@ -1,0 +1,114 @@
+"""The policy of steps that are functions."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import cast
+
+from ..agent_orchestrator import AgentOrchestrator
+from ..failure_builder import feedback_of
+from ..frame import AnyFrame
+from ..outcomes import StepOutcome, make_success
+from ..policy import Call, ExecutorPort
+from ..signatures import CallKind
+from ..step_body import NOT_YET_OUTPUTS, finished, function_of, runs_in_thread
+from ..steps import AnyStep, Node, Step
+from ..usage import FREE, Metered
+from ..user_code import Raised, caught, caught_inline
+
+_IRREGULAR = NOT_YET_OUTPUTS | {Raised}
+
+
+class SimpleStepExecutor:
+    """Runs a `Step`'s function."""
+
+    handles = Step
+
+    def __init__(self, orchestrator: AgentOrchestrator) -> None:
+        self._orchestrator = orchestrator
+
+    async def execute(self, core: ExecutorPort, frame: AnyFrame) -> StepOutcome:
+        """Run ``frame``."""
+        return await self.bind(core, frame.step)(frame)
+
+    def bind(self, core: ExecutorPort, step: Node) -> Call:
+        """The step's call: a short one when all that it asks for is its input."""
+        declared = cast(AnyStep, step)
+        whole = self._orchestrator.bind(core, declared)
+        if not _asks_for_input_only(declared):
+            return whole
+        return _OneAttempt(core, declared, whole).call()
+
+
+def _asks_for_input_only(step: AnyStep) -> bool:
+    _, shape = function_of(step)
+    return (
+        shape.kind is not CallKind.STREAM
+        and shape.data == ""
+        and not shape.injected
+        and not step.updates_context
+        and step.sink_to is None
+        and step.max_retries == 0
+        and step.config.timeout_s is None
+        and not (shape.kind is CallKind.SYNC and runs_in_thread(step))
+        and not step.config.estimate.usage()
+    )
+
+
+class _OneAttempt:
+    """A single attempt at a function of its input: what most steps are.
+
+    ``whole`` takes over before the attempt where the frame needs more: an input of another type,
+    an overdrawn budget.
+    """
+
+    def __init__(self, core: ExecutorPort, step: AnyStep, whole: Call) -> None:
+        self.core = core
+        self.step = step
+        self.whole = whole
+
+    def call(self) -> Call:
+        """The step's call, with everything that it reads in local variables."""
+        step, whole = self.step, self.whole
+        function, shape = function_of(step)
+        wanted = shape.input_type or (object,)
+        inline = shape.kind is CallKind.SYNC
+        start = cast(Callable[[object], Awaitable[object]], function)
+
+        async def call(frame: AnyFrame) -> StepOutcome:
+            data = frame.data
+            if frame.quota.overdrawn or not isinstance(data, wanted):
+                return await whole(frame)
+            started = perf_counter()
+            if inline:
+                output = caught_inline(function, data)
+            else:
+                output = await caught(start(data))
+            if type(output) in _IRREGULAR:
+                return await self._settle(frame, output, started)
+            latency = perf_counter() - started
+            return make_success(
+                step, frame.segments, frame.index, 1, latency, None, (), output, None
+            )
+
+        return call
+
+    async def _settle(self, frame: AnyFrame, output: object, started: float) -> StepOutcome:
+        """The outcome when what the function returned, or raised, is not yet the output."""
+        usage = FREE
+        if not isinstance(output, Raised):
+            output = await caught(finished(output))
+        if isinstance(output, Metered):
+            usage, output = output.usage, output.output
+            frame.quota.reconcile(FREE, usage)
+        if isinstance(output, Raised):
+            error = self.core.failures.cause_of(output.error)
+            if frame.run.events is not None:
+                await frame.run.events.attempt_failed(frame.path, 1, error, feedback_of(error))
+            latency = perf_counter() - started
+            return self.core.failures.build(frame, error, latency_s=latency)
+        latency = perf_counter() - started
+        return make_success(
+            self.step, frame.segments, frame.index, 1, latency, usage or None, (), output, None
+        )

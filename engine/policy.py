@@ -1,0 +1,78 @@
+"""What a policy is, and what the core offers to it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from pydantic import BaseModel
+
+from .context_update_manager import ContextUpdateManager
+from .failure_builder import FailureBuilder
+from .frame import AnyFrame
+from .outcomes import StepOutcome
+from .path import Segment
+from .quota_manager import QuotaManager
+from .steps import Node
+
+Call: TypeAlias = Callable[[AnyFrame], Awaitable[StepOutcome]]
+"""One step's own way to be run: everything that does not depend on the frame is worked out."""
+
+Interceptor: TypeAlias = Callable[[AnyFrame, Call], Awaitable[StepOutcome]]
+"""Stands around a call: gets the frame and what to proceed with."""
+
+
+class ExecutorPort(Protocol):
+    """The core as policies see it."""
+
+    @property
+    def quota(self) -> QuotaManager:
+        """Budgets: ``with core.quota.attempt(frame, estimate) as attempt``."""
+
+    @property
+    def contexts(self) -> ContextUpdateManager:
+        """Isolating, comparing and merging contexts."""
+
+    @property
+    def failures(self) -> FailureBuilder:
+        """Exceptions to outcomes."""
+
+    def run(self, frame: AnyFrame) -> Awaitable[StepOutcome]:
+        """Run a frame: a child that `child_frame` made."""
+
+    def calls(self, frame: AnyFrame) -> Mapping[Node, Call]:
+        """The calls of a run of ``frame``'s kind; a step that has none yet gets one on look-up."""
+
+    def child_frame(
+        self,
+        parent: AnyFrame,
+        step: Node,
+        data: object,
+        *,
+        context: BaseModel | None = None,
+        segments: tuple[Segment, ...] | None = None,
+        index: int | None = None,
+    ) -> AnyFrame:
+        """A new frame for a child of ``parent``; see `flujo_nb.engine.frame.child_frame`."""
+
+
+class StepPolicy(Protocol):
+    """How one kind of step is run. ``handles`` is the step type; subclasses are covered too."""
+
+    @property
+    def handles(self) -> type:
+        """The type of step (or pipeline) that the policy runs."""
+
+    async def execute(self, core: ExecutorPort, frame: AnyFrame) -> StepOutcome:
+        """Run ``frame`` and say how it ended."""
+
+
+@runtime_checkable
+class BindingPolicy(Protocol):
+    """A policy that can also work out one step's call beforehand, when a pipeline is planned.
+
+    The call gives what ``execute`` gives for a frame of that step, and raises nothing.
+    """
+
+    def bind(self, core: ExecutorPort, step: Node) -> Call:
+        """The call of ``step``."""

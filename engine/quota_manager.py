@@ -1,0 +1,39 @@
+"""Reserve → execute → reconcile, for every attempt of every leaf."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from .errors import UsageLimitExceededError
+from .frame import AnyFrame
+from .usage import FREE, Usage
+
+
+class Attempt:
+    """One attempt's hold on the budget; ``used`` says what it really took."""
+
+    __slots__ = ("used",)
+
+    def __init__(self) -> None:
+        self.used: Usage = FREE
+
+
+class QuotaManager:
+    """Books attempts on the quota that their frame carries."""
+
+    @contextmanager
+    def attempt(self, frame: AnyFrame, estimate: Usage = FREE) -> Iterator[Attempt]:
+        """Reserve ``estimate`` for the block; book ``used`` when it ends, however it ends.
+
+        An attempt that ends without saying what it used gives everything back.
+        Raises `UsageLimitExceededError`, and nothing is reserved, when the estimate does not fit.
+        """
+        refused = frame.quota.reserve(estimate)
+        if refused is not None:
+            raise UsageLimitExceededError(f"{refused.reason} (at {frame.path})")
+        attempt = Attempt()
+        try:
+            yield attempt
+        finally:
+            frame.quota.reconcile(estimate, attempt.used)

@@ -1,0 +1,156 @@
+"""What a function that is used as a step asks for, worked out once."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import numbers
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from .errors import StepSignatureError
+
+INJECTED = ("context", "resources", "feedback", "frame")
+"""The parameter names that the engine fills, wherever they stand."""
+
+CheckedType = tuple[type, ...] | None
+"""The classes that a value must be an instance of; ``None`` for what is not checked."""
+
+
+class CallKind(Enum):
+    """How a function gives its result."""
+
+    SYNC = "sync"
+    ASYNC = "async"
+    STREAM = "stream"
+
+
+@dataclass(frozen=True, slots=True)
+class CallShape:
+    """How to call a step's function.
+
+    ``data`` names the parameter that gets the input when it is keyword-only, is ``""`` when the
+    input goes first, and ``None`` when the function takes none.
+    """
+
+    kind: CallKind
+    data: str | None
+    injected: tuple[str, ...]
+    input_type: CheckedType
+    output_type: CheckedType
+
+
+def call_shape(function: Callable[..., object], name: str) -> CallShape:
+    """Work out the shape of ``function``, which a step called ``name`` is made of.
+
+    Raises `StepSignatureError` when a parameter without default is neither the input nor one of
+    `INJECTED`, and for synchronous generator functions.
+    """
+    plain = _unwrapped(function)
+    if inspect.isgeneratorfunction(plain):
+        raise StepSignatureError(
+            f"step {name!r} is a generator function, which a step cannot be: return a list, "
+            "or make it `async def` to stream"
+        )
+    kind = CallKind.SYNC
+    if inspect.isasyncgenfunction(plain):
+        kind = CallKind.STREAM
+    elif inspect.iscoroutinefunction(plain):
+        kind = CallKind.ASYNC
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # some builtins tell no signature
+        return CallShape(kind, "", (), None, None)
+    hints = _hints(plain)
+    data = _data_parameter(parameters, name)
+    return CallShape(
+        kind=kind,
+        data=None if data is None else (data.name if data.kind is data.KEYWORD_ONLY else ""),
+        injected=tuple(p.name for p in parameters if _is_injected(p)),
+        input_type=_classes(hints.get(data.name, object)) if data is not None else None,
+        output_type=_classes(hints.get("return", object)) if kind is not CallKind.STREAM else None,
+    )
+
+
+def _unwrapped(function: Callable[..., object]) -> Callable[..., object]:
+    while isinstance(function, functools.partial):
+        function = function.func
+    if inspect.isroutine(function) or inspect.isclass(function):
+        return function
+    call: Callable[..., object] = type(function).__call__
+    return call
+
+
+def _is_injected(parameter: inspect.Parameter) -> bool:
+    keyword = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    return keyword and parameter.name in INJECTED
+
+
+def _data_parameter(parameters: list[inspect.Parameter], name: str) -> inspect.Parameter | None:
+    """The one parameter that gets the input: the first that the engine does not fill."""
+    own = [p for p in parameters if not _is_injected(p) and p.kind is not p.VAR_KEYWORD]
+    positional = [p for p in own if p.kind is not p.KEYWORD_ONLY]
+    data = positional[0] if positional else next((p for p in own if p.default is p.empty), None)
+    for other in own:
+        if other is data or other.default is not other.empty or other.kind is other.VAR_POSITIONAL:
+            continue
+        raise StepSignatureError(
+            f"step {name!r} asks for {other.name!r}, which no step gets. A step takes its input "
+            f"first{f' (here {data.name!r})' if data else ''}, and by name any of: "
+            f"{', '.join(INJECTED)}"
+        )
+    return data
+
+
+def _hints(function: Callable[..., object]) -> dict[str, object]:
+    try:
+        return dict(typing.get_type_hints(function))
+    except (NameError, TypeError, AttributeError, SyntaxError):
+        return {}  # an annotation that does not resolve checks nothing
+
+
+def _classes(hint: object) -> CheckedType:
+    """The classes that ``hint`` allows, or ``None`` when it says more than classes can."""
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        options = [_classes(option) for option in typing.get_args(hint)]
+        known = [option for option in options if option is not None]
+        return tuple(c for option in known for c in option) if len(known) == len(options) else None
+    if origin is typing.Annotated:
+        return _classes(typing.get_args(hint)[0])
+    found = origin if origin is not None else hint
+    if not isinstance(found, type) or found is object or not _can_be_checked(found):
+        return None
+    return _NUMBERS.get(found, (found,))
+
+
+# As type checkers have it, an int may stand for a float; numpy's numbers are none of these classes.
+_NUMBERS: dict[type, tuple[type, ...]] = {
+    int: (int, numbers.Integral),
+    float: (float, int, numbers.Real),
+    complex: (complex, float, int, numbers.Complex),
+}
+
+
+def _can_be_checked(found: type) -> bool:
+    protocol = vars(found).get("_is_protocol", False)
+    return not (protocol or typing.is_typeddict(found) or found.__module__ == "typing")
+
+
+def may_flow(given: CheckedType, wanted: CheckedType) -> bool:
+    """Whether a value declared as ``given`` can be one that is declared as ``wanted``."""
+    if given is None or wanted is None:
+        return True
+    return any(issubclass(g, w) or issubclass(w, g) for g in given for w in wanted)
+
+
+def type_names(classes: tuple[type, ...]) -> str:
+    """``int | str`` for people."""
+    names = ("None" if c is type(None) else c.__name__ for c in classes if c not in _ABSTRACT)
+    return " | ".join(names)
+
+
+_ABSTRACT = frozenset({numbers.Integral, numbers.Real, numbers.Complex})
