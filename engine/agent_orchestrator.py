@@ -8,7 +8,7 @@ so one that fails has changed nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TypeAlias

@@ -67,9 +67,7 @@ class ExecutorCore:
         index: int | None = None,
     ) -> AnyFrame:
         """A new frame for a child of ``parent``; see `flujo_nb.engine.frame.child_frame`."""
-        return child_frame(
-            parent, step, data, context=context, segments=segments, index=index
-        )
+        return child_frame(parent, step, data, context=context, segments=segments, index=index)
 
     async def run_root(self, frame: AnyFrame) -> FrameOutcome:
         """Plan a run's root frame, then run it.

@@ -119,7 +119,9 @@ class FailureBuilder:
         """
         task = asyncio.current_task()
         if isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling():
-            own = StepCancelledItself("the step raised CancelledError, and nobody cancelled the run")
+            own = StepCancelledItself(
+                "the step raised CancelledError, and nobody cancelled the run"
+            )
             own.__cause__ = error
             return own
         if isinstance(error, SystemExit):

@@ -211,7 +211,8 @@ def make_execution_frame(
     """The root frame of a run.
 
     ``quota`` is a budget that other runs may share; without one, ``limits`` make a new one (no
-    limits: a quota that grants everything). ``path`` is where the run's paths begin.
+    limits: a quota that grants everything). ``path`` is where the run's paths begin; below it a
+    lone step stands under its name, as in a sequence.
     Raises `ContextTypeError` when the context is not a pydantic model.
     """
     if context is not None and not isinstance(context, BaseModel):
@@ -234,7 +235,7 @@ def make_execution_frame(
         data=data,
         context=context,
         quota=quota if quota is not None else Quota(limits),
-        segments=path.segments,
+        segments=(path if isinstance(step, Pipeline) else path / step_segment(step.name)).segments,
     )
 
 

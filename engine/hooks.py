@@ -106,7 +106,7 @@ class Hook:
             parameters = list(inspect.signature(listener).parameters.values())
             hints = typing.get_type_hints(listener)
         except (NameError, TypeError) as error:
-            raise ConfigurationError(f"hook {name}: its annotation does not resolve: {error}")
+            raise ConfigurationError(f"hook {name}: {error}") from error
         if not parameters:
             raise ConfigurationError(f"hook {name} takes no parameter; it gets one, the event")
         hint = hints.get(parameters[0].name, Event)
@@ -155,9 +155,7 @@ class EventStream:
         self, path: FramePath, attempt: int, error: BaseException, feedback: str
     ) -> None:
         """Tell that attempt number ``attempt`` of the frame at ``path`` failed."""
-        event = AttemptFailed(
-            **self._stamp(path), attempt=attempt, error=error, feedback=feedback
-        )
+        event = AttemptFailed(**self._stamp(path), attempt=attempt, error=error, feedback=feedback)
         await self._tell(event)
 
     async def chunk_arrived(self, chunk: Chunk) -> None:
@@ -188,7 +186,7 @@ class EventStream:
                     self.abort_message = str(signal) or f"hook {_hook_name(hook.listener)}"
                 except StepInterrupted:
                     raise
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001  # a hook observes
                     name = _hook_name(hook.listener)
                     _log.warning("hook %s raised on %s: %r", name, type(event).__name__, error)
                     self.errors.append(HookError(name, type(event).__name__, error))

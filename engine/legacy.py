@@ -87,7 +87,7 @@ def adapted(policy: object, handles: type | None) -> StepPolicy:
         return taken if handles is None else _Rehandled(taken, handles)
     required = [p.name for p in parameters if p.default is p.empty and p.name in names]
     loose = (
-        _MARKS <= set(names)
+        set(names) >= _MARKS
         and set(required) <= set(_KNOWN)
         and not any(p.kind in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL) for p in parameters)
     )
@@ -248,9 +248,9 @@ def _outcome_of(answer: object, frame: AnyFrame) -> object:
     return Failure(error=error, feedback=feedback, attempts=answer.attempts, usage=usage)
 
 
-def _result(outcome: Success | Failure | BackgroundLaunched, frame: AnyFrame, output: object) -> (
-    StepResult
-):
+def _result(
+    outcome: Success | Failure | BackgroundLaunched, frame: AnyFrame, output: object
+) -> StepResult:
     above = FramePath() if frame.parent is None else frame.parent.path
     path = FramePath((*above.segments, *frame.segments))
     return StepResult(

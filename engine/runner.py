@@ -19,7 +19,7 @@ from .executor_core import ExecutorCore
 from .frame import AnyFrame, Extensions, OnChunk, make_execution_frame
 from .hooks import AnyEvent, ChunkArrived, FrameFinished, Hook, Listener
 from .outcomes import Aborted, AbortReason, Chunk, FrameOutcome, RunStatus, Success, status_of
-from .path import FramePath, step_segment
+from .path import FramePath
 from .policy_registry import PolicyRegistry
 from .results import PipelineResult
 from .step_history_tracker import StepHistoryTracker, total_usage
@@ -34,8 +34,8 @@ class Flujo:
     """A runner: a pipeline with what its runs share.
 
     ``context_model`` (a pydantic model, default `PipelineContext`) is made for each run from
-    ``initial_context_data``; ``resources`` reach the steps that ask for them; ``usage_limits`` bound
-    each run; ``hooks`` listen to its events (see `flujo_nb.engine.hooks`).
+    ``initial_context_data``; ``resources`` reach the steps that ask for them; ``usage_limits``
+    bound each run; ``hooks`` listen to its events (see `flujo_nb.engine.hooks`).
     """
 
     def __init__(
@@ -120,7 +120,6 @@ class Flujo:
             run_id=run_id,
             extensions=extensions,
             hooks=self._hooks + hooks,
-            path=root_path_of(self._pipeline),
         )
         events = frame.run.events
         if events is not None:
@@ -165,11 +164,6 @@ class Flujo:
             final_pipeline_context=context_after(self._core, outcome, context),
             hook_errors=tuple(events.errors) if events is not None else (),
         )
-
-
-def root_path_of(node: Node, above: FramePath = FramePath()) -> FramePath:  # noqa: B008  # immutable
-    """The path of a run's root frame: a lone step stands under its name, as in a sequence."""
-    return above if isinstance(node, Pipeline) else above / step_segment(node.name)
 
 
 def context_after(core: ExecutorCore, outcome: FrameOutcome, before: BaseModel) -> BaseModel:

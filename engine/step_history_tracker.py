@@ -22,9 +22,7 @@ class StepHistoryTracker:
         path = path_of(outcome, above)
         if isinstance(outcome.step, Pipeline):
             return [
-                result
-                for child in _ended(outcome.children)
-                for result in self.results(child, path)
+                result for child in _ended(outcome.children) for result in self.results(child, path)
             ]
         return [self._result(outcome, path)]
 
@@ -41,9 +39,7 @@ class StepHistoryTracker:
             cost_usd=used.cost_usd,
             feedback=feedback_in(outcome),
             step_history=[
-                result
-                for child in _ended(outcome.children)
-                for result in self.results(child, path)
+                result for child in _ended(outcome.children) for result in self.results(child, path)
             ],
         )
 
@@ -79,7 +75,7 @@ def total_usage(outcome: FrameOutcome) -> Usage:
 
 
 def deepest_end(outcome: FrameOutcome, above: FramePath) -> tuple[FrameOutcome, FramePath]:
-    """The frame that ended the run, and its path: the last child that did not succeed, downwards."""
+    """The frame that ended the run, and its path: down along the children without success."""
     path = path_of(outcome, above)
     for child in reversed(list(_ended(outcome.children))):
         if not isinstance(child, Success):

@@ -30,9 +30,7 @@ InT = TypeVar("InT")
 OutT = TypeVar("OutT")
 NextT = TypeVar("NextT")
 
-JSONValue: TypeAlias = (
-    "str | int | float | bool | None | Mapping[str, JSONValue] | list[JSONValue]"
-)
+JSONValue: TypeAlias = "str | int | float | bool | Mapping[str, JSONValue] | list[JSONValue] | None"
 
 
 @runtime_checkable
@@ -111,9 +109,9 @@ class Step(Generic[InT_contra, OutT_co]):
         retries = self.config.max_retries
         return self.default_retries if retries is None else retries
 
-    def __rshift__(self, other: Step[OutT_co, NextT] | Pipeline[OutT_co, NextT]) -> (
-        Pipeline[InT_contra, NextT]
-    ):
+    def __rshift__(
+        self, other: Step[OutT_co, NextT] | Pipeline[OutT_co, NextT]
+    ) -> Pipeline[InT_contra, NextT]:
         return Pipeline.of(self, other)
 
     @classmethod
@@ -186,9 +184,9 @@ class Pipeline(Generic[InT_contra, OutT_co]):
         """A pipeline of one step."""
         return cls((only,))
 
-    def __rshift__(self, other: Step[OutT_co, NextT] | Pipeline[OutT_co, NextT]) -> (
-        Pipeline[InT_contra, NextT]
-    ):
+    def __rshift__(
+        self, other: Step[OutT_co, NextT] | Pipeline[OutT_co, NextT]
+    ) -> Pipeline[InT_contra, NextT]:
         return Pipeline.of(self, other)
 
     def __repr__(self) -> str:
@@ -292,10 +290,9 @@ class StepDecorator:
         self, function: Callable[Concatenate[InT, ...], Awaitable[OutT]], /
     ) -> Step[InT, OutT]: ...
     @overload
-    def __call__(
-        self, function: Callable[Concatenate[InT, ...], OutT], /
-    ) -> Step[InT, OutT]: ...
+    def __call__(self, function: Callable[Concatenate[InT, ...], OutT], /) -> Step[InT, OutT]: ...
     def __call__(self, function: Callable[..., object], /) -> AnyStep:
+        """The step of ``function``."""
         return Step.from_callable(
             function,
             name=self.name,

@@ -18,7 +18,7 @@ import functools
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from types import CodeType, FrameType
+from types import FrameType
 from typing import ParamSpec, TypeVar, TypeVarTuple
 
 from .errors import StepExited, StepInterrupted
@@ -55,7 +55,7 @@ def caught_inline(function: Callable[[*Ts], T], *args: *Ts) -> T | Raised:
         return function(*args)
     except GeneratorExit:
         raise
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001  # this is the border
         return Raised(error)
 
 
@@ -65,7 +65,7 @@ async def caught(work: Awaitable[T]) -> T | Raised:
         return await work
     except GeneratorExit:
         raise
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001  # this is the border
         return Raised(error)
 
 

@@ -36,9 +36,7 @@ def _cloned(value: object) -> object:
         return [item if type(item) in ATOMS else _cloned(item) for item in value]
     if kind is dict:
         assert isinstance(value, dict)
-        return {
-            key: item if type(item) in ATOMS else _cloned(item) for key, item in value.items()
-        }
+        return {key: item if type(item) in ATOMS else _cloned(item) for key, item in value.items()}
     return copy.deepcopy(value)
 
 

@@ -1,0 +1,65 @@
+"""What a command is, and the options that several share."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from IPython.core.error import UsageError
+
+from flujo_nb.command_line import Option, Parsed
+from flujo_nb.front import Front
+from flujo_nb.head import Given, Request
+
+Handler: TypeAlias = Callable[[Front, Parsed, str], Awaitable[object]]
+"""Gets the front, the parsed line and the cell's body (empty for a line magic)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A word after ``%flujo`` (or, with a body, ``%%flujo``)."""
+
+    name: str
+    summary: str
+    usage: str
+    example: str
+    handler: Handler
+    options: tuple[Option, ...] = ()
+    has_body: bool = False
+    completes: tuple[str, ...] = ()
+    """What its words may be: ``step``, ``frame``, ``command``."""
+
+    @property
+    def magic(self) -> str:
+        """How the command is typed."""
+        return f"{'%%' if self.has_body else '%'}flujo {self.name}"
+
+
+INPUT = Option(("-i", "--input"), "the input: a Python expression, evaluated once", "EXPR")
+FROM = Option(("--from",), "continue from this frame, not from HEAD", "FRAME")
+ON_HEAD = Option(("--on-head",), "a cell that runs again continues from HEAD all the same")
+NO_RUN = Option(("--no-run",), "register only")
+START = (INPUT, FROM, ON_HEAD)
+"""Where a run starts."""
+
+
+def request_of(front: Front, parsed: Parsed, command: str, name: str) -> Request:
+    """Where a run of ``name`` starts, as its command line says. Evaluates ``-i``."""
+    source = parsed.values.get("--from")
+    record = front.session.succeeded_record(source) if source is not None else None
+    expression = parsed.values.get("--input")
+    given = None if expression is None else Given(front.evaluate(expression, "-i"))
+    return Request(
+        cell=front.cell_key(command, name),
+        given=given,
+        source=record,
+        on_head="--on-head" in parsed.flags,
+    )
+
+
+def only_word(parsed: Parsed, command: str, what: str) -> str | None:
+    """The only word of a command line, or ``None``; `UsageError` when there are more."""
+    if len(parsed.words) > 1:
+        raise UsageError(f"{command} takes one {what}; found {' '.join(parsed.words)}")
+    return parsed.words[0] if parsed.words else None

@@ -1,0 +1,99 @@
+"""``%%flujo step`` and ``%%flujo pipeline``: a cell that defines something, and runs it."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import replace
+
+from IPython.core.error import UsageError
+
+from flujo_nb.cell_body import run_body
+from flujo_nb.command_line import Parsed
+from flujo_nb.display import View, text_view
+from flujo_nb.engine.errors import FlujoError
+from flujo_nb.engine.steps import AnyStep, Node, Step, name_of
+from flujo_nb.front import Front
+from flujo_nb.session import is_node
+from flujo_nb.step_names import StepNames
+
+from .command import NO_RUN, START, Command, only_word, request_of
+
+
+async def define_step(front: Front, parsed: Parsed, body: str) -> View:
+    """Run the body, make a step of the last function in it, register and run that."""
+    given = only_word(parsed, "%%flujo step", "name")
+    done = await run_body(front.shell, body)
+    function = _last_defined(done.tree)
+    value = front.variable(function) if function is not None else done.value
+    node = _step_of(value, given, function)
+    return await _registered_and_run(front, parsed, "step", node, given or node.name, body)
+
+
+async def define_pipeline(front: Front, parsed: Parsed, body: str) -> View:
+    """Run the body, whose last expression is the pipeline; register it if named, and run it."""
+    given = only_word(parsed, "%%flujo pipeline", "name")
+    names = StepNames(front.shell.user_ns, front.session.steps)
+    done = await run_body(front.shell, body, names)
+    if not is_node(done.value):
+        found = type(done.value).__name__
+        raise UsageError(
+            "the last line of %%flujo pipeline is a pipeline, like `collect >> classify`; "
+            f"found {found}"
+        )
+    return await _registered_and_run(front, parsed, "pipeline", done.value, given, body)
+
+
+async def _registered_and_run(
+    front: Front, parsed: Parsed, command: str, node: Node, name: str | None, body: str
+) -> View:
+    shown = name or name_of(node)
+    request = request_of(front, parsed, command, shown)
+    if name is not None:
+        front.session.register(name, node, body)
+    if "--no-run" in parsed.flags:
+        following = f"%flujo run {shown}"
+        return text_view(f"registered {shown}\n  next  {following}")
+    return await front.run(node, shown, request)
+
+
+def _last_defined(tree: ast.Module) -> str | None:
+    """The name of the last function that the body defines, if it defines any."""
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    names = [one.name for one in tree.body if isinstance(one, functions)]
+    return names[-1] if names else None
+
+
+def _step_of(value: object, name: str | None, function: str | None) -> AnyStep:
+    try:
+        if isinstance(value, Step):
+            return replace(value, name=name) if name is not None else value
+        if function is not None and callable(value):
+            return Step.from_callable(value, name=name)
+    except FlujoError as error:
+        raise UsageError(str(error)) from error
+    raise UsageError(
+        "the body of %%flujo step defines a function (`def collect(): …`), or ends with a Step; "
+        f"found {'nothing' if value is None else type(value).__name__}"
+    )
+
+
+DEFINE = (
+    Command(
+        name="step",
+        summary="define a step and run it on HEAD",
+        usage="%%flujo step [NAME] [-i EXPR] [--from FRAME] [--on-head] [--no-run]",
+        example="%%flujo step\ndef words(text: str) -> list[str]:\n    return text.split()",
+        handler=define_step,
+        options=(*START, NO_RUN),
+        has_body=True,
+    ),
+    Command(
+        name="pipeline",
+        summary="join steps and run them on HEAD",
+        usage="%%flujo pipeline [NAME] [-i EXPR] [--from FRAME] [--on-head] [--no-run]",
+        example="%%flujo pipeline counted\nwords >> count",
+        handler=define_pipeline,
+        options=(*START, NO_RUN),
+        has_body=True,
+    ),
+)

@@ -1,0 +1,148 @@
+"""Commands that only look: status, frames, show, steps."""
+
+from __future__ import annotations
+
+import inspect
+
+from flujo_nb.command_line import Parsed
+from flujo_nb.display import View, preview_text, table_view
+from flujo_nb.engine.record import FrameRecord
+from flujo_nb.engine.steps import Node, Pipeline, name_of
+from flujo_nb.front import Front
+from flujo_nb.widgets.view_model import duration_text, short
+
+from .command import Command, only_word
+
+_FIRST = "%%flujo step"
+
+
+async def status(front: Front, parsed: Parsed, body: str) -> View:
+    """Where the session stands."""
+    return status_view(front)
+
+
+def status_view(front: Front) -> View:
+    """Where the session stands."""
+    session = front.session
+    head = session.head
+    spent = session.quota.spent
+    rows = [
+        ("HEAD", "none yet" if head is None else f"{head.id} {head.name}"),
+        ("frames", str(len(session.entries))),
+        ("steps", ", ".join(session.steps) or "none yet"),
+        ("context", _context_line(front)),
+        ("used", f"{spent.tokens:,} tokens, ${spent.cost_usd:.4f}"),
+    ]
+    failed = session.failed_after_head()
+    if failed is not None:
+        rows.insert(1, ("after it", f"{failed.id} {failed.name} {failed.status.value}"))
+    following = (
+        ["%flujo frames", "%flujo steps", "%flujo help"]
+        if session.entries
+        else [
+            _FIRST,
+            "%flujo help",
+        ]
+    )
+    return table_view(f"session {session.run_id}", ("", ""), rows, following)
+
+
+def _context_line(front: Front) -> str:
+    head, initial = front.session.head, front.session.initial_context
+    context = initial if head is None else head.context_after
+    return "none" if context is None else short(context)
+
+
+async def frames(front: Front, parsed: Parsed, body: str) -> View:
+    """Every frame that a command left, oldest first."""
+    session = front.session
+    rows = []
+    for entry in session.entries:
+        record, view = entry.record, front.view(entry)
+        mark = "HEAD" if record is session.head else ""
+        shown = preview_text(view.output) if record.succeeded else record.feedback or ""
+        rows.append(
+            (
+                record.id,
+                record.name,
+                record.status.value,
+                duration_text(record.duration_s),
+                f"← {entry.origin}",
+                shown,
+                mark,
+            )
+        )
+    if not rows:
+        return table_view("no frames yet", (), (), (_FIRST, "%flujo help"))
+    header = ("frame", "name", "status", "took", "input", "output", "")
+    last = session.entries[-1].record.id
+    return table_view(f"{len(rows)} frames", header, rows, (f"%flujo show {last}",))
+
+
+async def show(front: Front, parsed: Parsed, body: str) -> View:
+    """One frame, or a frame inside it; HEAD when none is named."""
+    wanted = only_word(parsed, "%flujo show", "frame")
+    session = front.session
+    record: FrameRecord | None
+    record = session.head if wanted is None else session.record(wanted)
+    if record is None:
+        return table_view("no frames yet", (), (), (_FIRST, "%flujo help"))
+    return front.card(session.entry(record))
+
+
+async def steps(front: Front, parsed: Parsed, body: str) -> View:
+    """What is registered."""
+    rows = [
+        (one.name, _kind(one.node), _first_doc_line(one.node))
+        for one in front.session.steps.values()
+    ]
+    if not rows:
+        return table_view("no steps yet", (), (), (_FIRST, "%flujo help step"))
+    following = (f"%flujo run {rows[-1][0]}",)
+    return table_view(f"{len(rows)} steps", ("name", "kind", "what it does"), rows, following)
+
+
+def _kind(node: Node) -> str:
+    if isinstance(node, Pipeline):
+        return name_of(node)
+    shape = node.shape
+    return type(node).__name__ if shape is None else f"{shape.kind.value} step"
+
+
+def _first_doc_line(node: Node) -> str:
+    if isinstance(node, Pipeline) or node.agent is None:
+        return ""
+    return (inspect.getdoc(node.agent) or "").partition("\n")[0]
+
+
+LOOK = (
+    Command(
+        name="status",
+        summary="where the session stands",
+        usage="%flujo [status]",
+        example="%flujo",
+        handler=status,
+    ),
+    Command(
+        name="frames",
+        summary="every frame, oldest first",
+        usage="%flujo frames",
+        example="%flujo frames",
+        handler=frames,
+    ),
+    Command(
+        name="show",
+        summary="one frame: what went in, what came out, what is inside",
+        usage="%flujo show [FRAME]",
+        example="%flujo show",
+        handler=show,
+        completes=("frame",),
+    ),
+    Command(
+        name="steps",
+        summary="the steps and pipelines that are registered",
+        usage="%flujo steps",
+        example="%flujo steps",
+        handler=steps,
+    ),
+)

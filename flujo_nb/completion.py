@@ -1,0 +1,90 @@
+"""Completion of ``%flujo`` lines: commands, options, names of steps, ids of frames."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from IPython.core.completer import (
+    CompletionContext,
+    SimpleCompletion,
+    SimpleMatcherResult,
+    context_matcher,
+)
+from IPython.core.interactiveshell import InteractiveShell
+
+from .commands import COMMANDS
+from .front import Front
+from .session import nodes_in
+
+_CALL = re.compile(r"(?:^|[=\s(])%{1,2}flujo(?P<rest>\s.*)$")
+
+
+def candidates(front: Front, rest: str) -> tuple[str, list[str]]:
+    """The word that is being typed at the end of ``rest``, and what it may become."""
+    words = rest.split()
+    typed = "" if rest[-1:].isspace() or not words else words.pop()
+    return typed, sorted(name for name in _possible(front, words, typed) if name.startswith(typed))
+
+
+def _possible(front: Front, before: list[str], typed: str) -> Iterable[str]:
+    if not before:
+        return COMMANDS
+    command = COMMANDS.get(before[0])
+    if command is None:
+        return ()
+    if before[-1] == "--from":
+        return _frames(front)
+    if before[-1] == "--context":
+        return front.models()
+    if typed.startswith("-"):
+        return [name for option in command.options for name in option.names]
+    names: list[str] = []
+    for kind in command.completes:
+        match kind:
+            case "step":
+                names += [*front.session.steps, *nodes_in(front.shell.user_ns)]
+            case "frame":
+                names += _frames(front)
+            case "command":
+                names += COMMANDS
+    return dict.fromkeys(names)
+
+
+def _frames(front: Front) -> list[str]:
+    return [
+        record.id
+        for entry in front.session.entries
+        for record in (entry.record, *front.session.children(entry.record))
+    ]
+
+
+class Completion:
+    """The matcher that a shell's completer asks."""
+
+    def __init__(self, shell: InteractiveShell, front: Front) -> None:
+        self._shell = shell
+
+        @context_matcher(identifier="flujo", priority=100)  # type: ignore[untyped-decorator]
+        def matcher(context: CompletionContext) -> SimpleMatcherResult:
+            call = _CALL.search(context.line_with_cursor[: context.cursor_position])
+            if call is None:
+                return {"completions": [], "suppress": False}
+            typed, found = candidates(front, call["rest"])
+            # With nothing to offer, the word itself: an empty answer would let the others speak.
+            names = found or [typed]
+            return {
+                "completions": [SimpleCompletion(name, type="flujo") for name in names],
+                "matched_fragment": typed,
+                "suppress": True,
+            }
+
+        self._matcher = matcher
+
+    def install(self) -> None:
+        """Ask this matcher too."""
+        self._shell.Completer.custom_matchers.append(self._matcher)
+
+    def uninstall(self) -> None:
+        """No longer."""
+        self._shell.Completer.custom_matchers.remove(self._matcher)

@@ -1,0 +1,248 @@
+"""What commands return: values that show themselves as text and as HTML, and hold no payload.
+
+The HTML reads well without any CSS, because JupyterLab takes most of it away in a notebook that is
+not trusted. Colours are literal and translucent, so that they suit light and dark themes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
+
+from flujo_nb.engine.outcomes import RunStatus
+from flujo_nb.engine.record import FrameRecord
+from flujo_nb.engine.usage import Usage
+from flujo_nb.widgets.view_model import FrameView, Preview
+
+from .border import copied
+from .html import Html, tag, without_controls
+
+if TYPE_CHECKING:
+    from .session import Session
+
+FRAME_MIME = "application/vnd.flujo.frame+json"
+
+_COLOURS = {
+    RunStatus.COMPLETED: "#2e9e5b",
+    RunStatus.FAILED: "#d64545",
+    RunStatus.PAUSED: "#c98a00",
+    RunStatus.INTERRUPTED: "#8a8f98",
+    RunStatus.ABORTED: "#b0569c",
+    RunStatus.RUNNING: "#3f7fd6",
+}
+_CARD = "border-left:4px solid {};padding:2px 0 2px 12px;margin:2px 0;max-width:60em"
+_QUIET = "opacity:.7"
+_LABEL = "opacity:.7;text-align:left;vertical-align:top;padding:1px 14px 1px 0;font-weight:400"
+_VALUE = "text-align:left;vertical-align:top;padding:1px 0;word-break:break-word"
+_CELL = "text-align:left;vertical-align:top;padding:1px 18px 1px 0"
+_CODE = "font-family:monospace"
+
+
+class View:
+    """Something to look at. ``text`` and ``html`` are all that it is."""
+
+    def __init__(self, text: str, html: Html) -> None:
+        self._text = without_controls(text)
+        self._html = html
+
+    def __repr__(self) -> str:
+        return self._text
+
+    def _repr_mimebundle_(
+        self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
+    ) -> dict[str, object]:
+        return {"text/plain": self._text, "text/html": str(self._html)}
+
+
+class FrameCard(View):
+    """A record, shown as a card.
+
+    It holds the record's id and looks everything else up, so a notebook's output history keeps no
+    data alive. ``output``, ``data`` and the contexts are copies: the record never changes.
+    """
+
+    def __init__(self, view: FrameView, session: Session) -> None:
+        super().__init__(card_text(view), card_html(view))
+        self.id = view.id
+        self.name = view.name
+        self.status = view.status.value
+        self.path = view.path
+        self._json = view.as_json()
+        self._session = session
+
+    @property
+    def output(self) -> object:
+        """A copy of what the frame gave."""
+        return copied(self._record.output).value
+
+    @property
+    def data(self) -> object:
+        """A copy of what the frame was given."""
+        return copied(self._record.data).value
+
+    @property
+    def context(self) -> BaseModel | None:
+        """A copy of the context before the frame."""
+        return _copy_of(self._record.context)
+
+    @property
+    def context_after(self) -> BaseModel | None:
+        """A copy of the context after the frame."""
+        return _copy_of(self._record.context_after)
+
+    @property
+    def parent(self) -> str | None:
+        """The id of the record that the frame continued from."""
+        parent = self._record.parent
+        return parent.id if parent is not None else None
+
+    @property
+    def usage(self) -> Usage:
+        """What the frame and everything inside it used."""
+        return self._record.usage
+
+    @property
+    def _record(self) -> FrameRecord:
+        return self._session.record(self.id)
+
+    def _repr_mimebundle_(
+        self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
+    ) -> dict[str, object]:
+        return {**super()._repr_mimebundle_(), FRAME_MIME: self._json}
+
+
+def _copy_of(context: BaseModel | None) -> BaseModel | None:
+    return context.model_copy(deep=True) if context is not None else None
+
+
+def card_lines(view: FrameView) -> list[tuple[str, str]]:
+    """A card's rows: label and value."""
+    rows = [("path", view.path)]
+    rows.append(("input", str(view.input)))
+    if view.output is not None:
+        rows.append(("output", str(view.output)))
+    if view.feedback is not None:
+        rows.append(("because", view.feedback))
+    rows += [("context", f"{c.name}: {c.before} → {c.after}") for c in view.context]
+    if view.tokens or view.cost_usd:
+        rows.append(("used", f"{view.tokens:,} tokens, ${view.cost_usd:.4f}"))
+    if view.attempts > 1:
+        rows.append(("attempts", str(view.attempts)))
+    rows += [("note", note) for note in view.notes]
+    return rows
+
+
+def headline(view: FrameView) -> tuple[str, str, str]:
+    """A card's first line: which frame, where its input came from, how it ended."""
+    return (
+        f"{view.id} {view.name}",
+        f"← {view.origin}",
+        f"{view.status.value} in {view.duration}",
+    )
+
+
+def card_text(view: FrameView) -> str:
+    """A card for a terminal."""
+    lines = ["   ".join(headline(view))]
+    rows = card_lines(view)
+    if view.children:
+        rows += [
+            (
+                "inside" if n == 0 else "",
+                f"{c.name}   {c.status.value} in {c.duration}   {c.output}",
+            )
+            for n, c in enumerate(view.children)
+        ]
+    rows.append(("next", " · ".join(next_commands(view))))
+    width = max(len(label) for label, _ in rows)
+    lines += [f"  {label:<{width}}  {value}" for label, value in rows]
+    return "\n".join(lines)
+
+
+def card_html(view: FrameView) -> Html:
+    """A card for a notebook's page."""
+    title, origin, ended = headline(view)
+    summary = tag(
+        "summary",
+        tag("b", title),
+        Html("&nbsp; "),
+        tag("span", origin, style=_QUIET),
+        Html("&nbsp; "),
+        tag("span", ended, style=f"color:{_COLOURS[view.status]}"),
+    )
+    rows = [_row(label, value) for label, value in card_lines(view)]
+    if view.children:
+        inside = table_html(
+            ("", "", "", ""),
+            [(c.name, c.status.value, c.duration, str(c.output)) for c in view.children],
+        )
+        rows.append(_row("inside", inside))
+    rows.append(_row("next", _commands(next_commands(view))))
+    body = tag("table", tag("tbody", *rows), style="border-collapse:collapse;margin:4px 0 0 0")
+    details = tag("details", summary, body, open="open")
+    return tag("div", details, style=_CARD.format(_COLOURS[view.status]))
+
+
+def next_commands(view: FrameView) -> list[str]:
+    """What a reader of the card may want to type next."""
+    inside = [f"%flujo show {child.id}" for child in view.children[-1:]]
+    above = view.id.partition("/")[0]
+    on = ["%%flujo step"] if view.is_head else [f"%flujo run NAME --from {above}"]
+    return [*inside, *on, "%flujo frames"]
+
+
+def table_text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Aligned columns."""
+    widths = [max(len(line[n]) for line in (header, *rows)) for n in range(len(header))]
+    lines = [
+        "  ".join(f"{text:<{width}}" for text, width in zip(line, widths, strict=True)).rstrip()
+        for line in ((header, *rows) if any(header) else rows)
+    ]
+    return "\n".join(lines)
+
+
+def table_html(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Html:
+    """The same columns as a table."""
+    head = tag("tr", *(tag("th", text, style=_LABEL) for text in header))
+    lines = [tag("tr", *(tag("td", text, style=_CELL) for text in row)) for row in rows]
+    parts = [tag("thead", head)] if any(header) else []
+    return tag("table", *parts, tag("tbody", *lines), style="border-collapse:collapse")
+
+
+def table_view(
+    title: str, header: Sequence[str], rows: Sequence[Sequence[str]], following: Sequence[str]
+) -> View:
+    """A titled table with the commands that may follow."""
+    body = f"\n{table_text(header, rows)}" if rows else ""
+    text = f"{title}{body}\n  next  {' · '.join(following)}"
+    html = tag(
+        "div",
+        tag("div", tag("b", title)),
+        *([table_html(header, rows)] if rows else []),
+        tag("div", tag("span", "next ", style=_QUIET), _commands(following)),
+        style=_CARD.format("rgba(128,128,128,.5)"),
+    )
+    return View(text, html)
+
+
+def text_view(text: str) -> View:
+    """Lines of plain text, kept as they are."""
+    return View(text, tag("pre", text, style="margin:0;white-space:pre-wrap"))
+
+
+def preview_text(preview: Preview | None) -> str:
+    """A preview in a table."""
+    return "" if preview is None else str(preview)
+
+
+def _row(label: str, value: str) -> Html:
+    return tag("tr", tag("th", label, style=_LABEL), tag("td", value, style=_VALUE))
+
+
+def _commands(commands: Sequence[str]) -> Html:
+    parts: list[Html] = []
+    for command in commands:
+        parts += [Html(" &middot; "), tag("code", command, style=_CODE)]
+    return Html("".join(parts[1:]))

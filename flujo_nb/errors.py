@@ -1,0 +1,52 @@
+"""The errors of the notebook front: short in a cell, whole on request."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from IPython.core.error import UsageError
+
+from flujo_nb.engine.errors import FlujoError, StepInterrupted
+from flujo_nb.engine.record import FrameRecord
+
+
+class RunError(FlujoError):
+    """A run that a cell asked for did not succeed. ``record`` is what was kept of it.
+
+    The message is the whole story in a few lines. A cell shows only it, unless ``short`` is false:
+    then the traceback of the cause follows.
+    """
+
+    def __init__(self, record: FrameRecord, lines: list[str], *, short: bool = True) -> None:
+        super().__init__("\n".join(lines))
+        self.record = record
+        if short:
+            self._render_traceback_ = lambda: lines  # IPython asks the instance for it
+
+
+class StepFailed(RunError):
+    """A step failed."""
+
+
+class RunAborted(RunError):
+    """The run was ended by its budget or by a hook."""
+
+
+class RunInterrupted(StepInterrupted):
+    """A run was interrupted. ``record`` is what was kept of it."""
+
+    def __init__(self, record: FrameRecord, lines: list[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.record = record
+
+
+def unknown(kind: str, found: str, known: Iterable[str]) -> UsageError:
+    """A one-line error for a name that does not exist, with the nearest that does."""
+    names = list(known)
+    near = difflib.get_close_matches(found, names, n=1, cutoff=0.5)
+    if near:
+        hint = f"did you mean {near[0]!r}?"
+    else:
+        hint = f"there are: {', '.join(names)}" if names else "there are none yet"
+    return UsageError(f"there is no {kind} {found!r}; {hint}")

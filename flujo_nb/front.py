@@ -1,0 +1,170 @@
+"""What commands work with: the shell, the session, the settings, and how a run ends in a cell."""
+
+from __future__ import annotations
+
+from IPython.core.error import UsageError
+from IPython.core.interactiveshell import InteractiveShell
+from pydantic import BaseModel
+
+from flujo_nb.engine.errors import ConfigurationError, FlujoError
+from flujo_nb.engine.outcomes import Aborted, AbortReason, Failure
+from flujo_nb.engine.path import FramePath
+from flujo_nb.engine.record import FrameRecord
+from flujo_nb.engine.step_history_tracker import deepest_end
+from flujo_nb.engine.steps import Node
+from flujo_nb.engine.user_code import Raised, caught_inline
+from flujo_nb.widgets.view_model import FrameView, frame_view
+
+from .cell_body import current_cell
+from .display import FrameCard
+from .errors import RunAborted, RunError, RunInterrupted, StepFailed
+from .head import CellKey, Entry, Request
+from .session import Session
+from .settings import Flujo
+from .user_line import user_lines
+
+
+class InputError(FlujoError):
+    """An expression that a command was given raised. Nothing has run."""
+
+    def _render_traceback_(self) -> list[str]:
+        return str(self).splitlines()
+
+
+class Front:
+    """One shell's session with everything that commands need around it."""
+
+    def __init__(self, shell: InteractiveShell, settings: Flujo) -> None:
+        self.shell = shell
+        self.settings = settings
+        self.session = Session()
+        self._execution = -1
+        self._ordinal = 0
+
+    # The user's namespace
+
+    def evaluate(self, expression: str, option: str) -> object:
+        """The value of a Python expression that ``option`` was given, in the user's namespace.
+
+        Raises `UsageError` when it does not compile and `InputError` when it raises.
+        """
+        try:
+            code = compile(expression, f"<{option}>", "eval")
+        except SyntaxError as error:
+            raise UsageError(f"{option} {expression}: {error.msg}") from None
+        shell = self.shell
+        value: object = caught_inline(eval, code, shell.user_global_ns, shell.user_ns)
+        if isinstance(value, Raised):
+            cause = value.error
+            raise InputError(
+                f"{option} {expression}: {type(cause).__name__}: {cause}\n"
+                "  nothing has run, and the session is as it was"
+            ) from cause
+        return value
+
+    def variable(self, name: str) -> object:
+        """The user's variable called ``name`` (dots reach into modules and classes)."""
+        first, *rest = name.split(".")
+        if first not in self.shell.user_ns:
+            raise UsageError(f"there is no variable {first!r}: run the cell that defines it")
+        value: object = self.shell.user_ns[first]
+        for part in rest:
+            if part.startswith("_") or not hasattr(value, part):
+                raise UsageError(f"{name}: there is no {part!r} in {first}")
+            value = getattr(value, part)
+        return value
+
+    def models(self) -> list[str]:
+        """The variables that hold a pydantic model class of the user's."""
+        return [
+            name
+            for name, value in self.shell.user_ns.items()
+            if isinstance(value, type) and issubclass(value, BaseModel) and value is not BaseModel
+        ]
+
+    def cell_key(self, command: str, name: str) -> CellKey:
+        """Which command of which cell is being run, with ``name`` as its target."""
+        cell = current_cell(self.shell)
+        number = cell.number if cell is not None else self.shell.execution_count
+        self._ordinal = self._ordinal + 1 if number == self._execution else 0
+        self._execution = number
+        cell_id = cell.id if cell is not None else None
+        return CellKey(command, name, cell_id, number, self._ordinal)
+
+    # Runs
+
+    async def run(self, node: Node, name: str, request: Request) -> FrameCard:
+        """Run ``node`` and return its card.
+
+        Raises `StepFailed`, `RunAborted` or `RunInterrupted`, with the record that was kept, when
+        it did not succeed, and `UsageError` when it cannot start.
+        """
+        failed = self.session.failed_after_head()
+        if self.settings.after_failure == "refuse" and failed is not None:
+            own = request.given is not None or request.source is not None or failed.name == name
+            if not own:
+                raise UsageError(
+                    f"{failed.id} {failed.name} {failed.status.value}, and Flujo.after_failure is "
+                    f"'refuse': run {failed.name} again, or say --from"
+                )
+        try:
+            entry = await self.session.run(node, name, request)
+        except ConfigurationError as error:
+            raise UsageError(str(error)) from error
+        if entry.record.succeeded:
+            return self.card(entry)
+        raise self._error(entry)
+
+    def card(self, entry: Entry) -> FrameCard:
+        """The card of a record."""
+        return FrameCard(self.view(entry), self.session)
+
+    def view(self, entry: Entry) -> FrameView:
+        """What there is to say about a record."""
+        return frame_view(
+            entry.record,
+            origin=entry.origin,
+            notes=entry.notes,
+            children=self.session.children(entry.record),
+            is_head=entry.record is self.session.head,
+        )
+
+    def _error(self, entry: Entry) -> RunError | RunInterrupted:
+        record = entry.record
+        end, path = deepest_end(record.outcome, above_of(record))
+        kept = self._kept(record)
+        match end:
+            case Failure(error=cause):
+                lines = [
+                    f"{type(cause).__name__} in {record.name} at {path}   ← {entry.origin}",
+                    *user_lines(cause, self.shell),
+                    *kept,
+                    f"  next: mend it and run the cell again, or  %flujo show {record.id}",
+                ]
+                failed = StepFailed(record, lines, short=self.settings.short_errors)
+                failed.__cause__ = cause
+                return failed
+            case Aborted(reason=AbortReason.INTERRUPTED):
+                lines = [f"{record.name} at {path}, as {record.id}   ← {entry.origin}", *kept]
+                return RunInterrupted(record, lines)
+            case _:
+                lines = [
+                    f"{record.name} {record.status.value} at {path}   ← {entry.origin}",
+                    f"  {record.feedback}",
+                    *kept,
+                    f"  next: %flujo show {record.id}",
+                ]
+                return RunAborted(record, lines)
+
+    def _kept(self, record: FrameRecord) -> list[str]:
+        head = self.session.head
+        where = (
+            f"HEAD is still {head.id} {head.name}" if head is not None else "there is no HEAD yet"
+        )
+        return [f"  kept: {record.id} ({record.status.value}); {where}, all frames before it stand"]
+
+
+def above_of(record: FrameRecord) -> FramePath:
+    """The path above a record's frame: its outcome tells the rest."""
+    own = len(record.outcome.segments)
+    return FramePath(record.path.segments[: len(record.path.segments) - own])

@@ -1,0 +1,315 @@
+"""What an interrupt stops: the runs of a cell, and the one handler of SIGINT that tells them.
+
+The rules:
+
+* ``KeyboardInterrupt`` is raised only in user code, whose caller turns it into an ordinary
+  exception at once (`engine.user_code`); anywhere else the run's task is cancelled. Raised in the
+  engine, in asyncio or at the border of a task it would break them, or end the kernel.
+* Runs that lie inside others are told first. A run whose inner runs were told, or in whose step
+  the interrupt was raised, is given `GRACE` to unwind by itself, so that its clean-up is not cut;
+  after that it is cancelled too (a step may have swallowed the interrupt).
+* A second press within `AGAIN` seconds also raises in coroutines that block, cancels at once, and
+  shortens the wait for clean-up to `HARD_LIMIT`.
+* A handler belongs to the runs that began while it was in force. The kernel replaces it when a
+  cell ends; a run that a user left in the background then takes no interrupts meant for others.
+"""
+
+from __future__ import annotations
+
+import _thread
+import asyncio
+import ctypes
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import Context, ContextVar, copy_context
+from types import CodeType, FrameType
+from typing import ParamSpec, TypeVar
+
+from flujo_nb.engine.errors import StepExited, StepInterrupted
+from flujo_nb.engine.user_code import stands_in_user_code
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Work = Callable[[], Coroutine[None, None, T]]
+
+AGAIN = 2.0
+GRACE = 1.0
+LIMIT = 10.0
+HARD_LIMIT = 1.0
+LOOK_AGAIN, LOOK_OFTEN, LOOK_SELDOM = 0.02, 0.5, 0.25
+
+_current_run: ContextVar[Run | None] = ContextVar("flujo_current_run", default=None)
+_waiting_calls: set[CodeType] = set()
+
+
+def waits_for_a_run(function: Callable[P, T]) -> Callable[P, T]:
+    """Mark a function that waits on behalf of user code, and so is not user code itself."""
+    _waiting_calls.add(function.__code__)
+    return function
+
+
+class Run:
+    """A task that an interrupt stops, on whichever thread its loop runs."""
+
+    def __init__(self, limit: float, given_up: asyncio.Future[None] | None = None) -> None:
+        self.limit = limit
+        self.given_up = given_up
+        self.interrupted = False
+        self.active = False
+        self.parent = _current_run.get()
+        self.inner: list[Run] = []
+        self._task: asyncio.Task[object] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0
+        self._deadline = float("inf")
+        self._told = False
+
+    def context(self) -> Context:
+        """A copy of the current context in which this run is the current one."""
+        context = copy_context()
+        context.run(_current_run.set, self)
+        return context
+
+    async def carry(self, work: Work[T]) -> T:
+        """The whole of the run's task: no ``KeyboardInterrupt`` or ``SystemExit`` leaves it."""
+        __tracebackhide__ = True
+        self._thread = threading.get_ident()
+        self._task = asyncio.current_task()
+        self._loop = asyncio.get_running_loop()
+        if self.interrupted:  # before it had begun
+            raise StepInterrupted("interrupted before it began")
+        try:
+            return await work()
+        except KeyboardInterrupt as interrupt:
+            raise StepInterrupted("interrupted") from interrupt
+        except SystemExit as exit_:
+            raise StepExited(exit_.code) from exit_
+        finally:  # contexts that outlive the run keep it, and would keep the result with the task
+            self._task = self._loop = None
+
+    def interrupt(self, hit: Run | None, *, hard: bool) -> None:
+        """Stop the run; ``hit`` is the one in which ``KeyboardInterrupt`` is being raised."""
+        for run in tuple(self.inner):
+            run.interrupt(hit, hard=hard)
+        self.interrupted = True
+        self._deadline = min(
+            self._deadline, time.monotonic() + (HARD_LIMIT if hard else self.limit)
+        )
+        self._told = self is hit
+        self.raise_in_own_thread(awaited=hard)
+        unwinds = bool(self.inner) or self._told
+        self._ask(GRACE if unwinds and not hard else 0.0)
+
+    def deaf(self) -> Iterator[Run]:
+        """The innermost runs that were interrupted and have not heard of it: their loop is busy."""
+        for run in tuple(self.inner):
+            yield from run.deaf()
+        if not (self.inner or self._told):
+            yield self
+
+    def raise_in_own_thread(self, *, awaited: bool) -> None:
+        """Raise in the user code that keeps its loop busy, if it stands there and not on ours."""
+        if self._loop is None or self.is_on_main_thread:
+            return
+        frame = sys._current_frames().get(self._thread)
+        if _may_raise_at(frame, awaited=awaited):
+            self._told = _raise_in_thread(self._thread)
+
+    @property
+    def is_on_main_thread(self) -> bool:
+        """Whether its loop runs where Python delivers signals."""
+        return self._thread == threading.main_thread().ident
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether it was interrupted, and its clean-up has taken longer than the limit."""
+        return time.monotonic() > self._deadline
+
+    def _ask(self, delay: float) -> None:
+        loop, task = self._loop, self._task
+        if loop is None or task is None:
+            return  # it is over, or `carry` will see that it was interrupted
+        with suppress(RuntimeError):  # its loop has just been closed: it is over
+            loop.call_soon_threadsafe(self._hear, loop, task, delay)
+
+    def _hear(
+        self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[object], delay: float
+    ) -> None:
+        self._told = True
+        if delay:
+            loop.call_later(delay, task.cancel)
+        else:
+            task.cancel()
+        loop.call_later(max(0.0, self._deadline - time.monotonic()), self.give_up)
+
+    def give_up(self) -> None:
+        """End the wait for the clean-up; on the run's own loop."""
+        if self.given_up is not None and not self.given_up.done():
+            self.given_up.set_result(None)
+
+
+class _Guard:
+    """The handler of SIGINT while runs are active; restores the former one after the last."""
+
+    def __init__(self, former: Callable[[int, FrameType | None], object] | int) -> None:
+        self._former = former
+        self._runs: list[Run] = []
+        self._pressed = float("-inf")
+        self._hard = False
+        self._raised = False
+        self._is_second_look = False
+        self._handling = False
+        self._over = threading.Event()
+        self._ending = threading.Lock()
+        self._insisting: threading.Thread | None = None
+
+    def __call__(self, signum: int, frame: FrameType | None) -> None:
+        looking_again, self._is_second_look = self._is_second_look, False
+        if not self._runs:  # the kernel had saved this handler, and has put it back
+            if callable(self._former) and not looking_again:
+                self._former(signum, frame)
+        elif not self._handling:  # else it is interrupted itself
+            self._handling = True
+            try:
+                self._handle(frame, looking_again)
+            finally:
+                self._handling = False
+
+    def _handle(self, frame: FrameType | None, looking_again: bool) -> None:
+        if not looking_again:
+            now = time.monotonic()
+            self._hard = now - self._pressed < AGAIN
+            self._pressed = now
+        self._raised = _may_raise_at(frame, awaited=self._hard)
+        if not looking_again:
+            hit = _current_run.get() if self._raised else None
+            for run in tuple(self._runs):
+                run.interrupt(hit, hard=self._hard)
+        if self._raised:
+            raise KeyboardInterrupt
+        if self._insisting is None or not self._insisting.is_alive():
+            self._insisting = threading.Thread(target=self._insist, daemon=True)
+            self._insisting.start()
+
+    @property
+    def has_runs(self) -> bool:
+        return bool(self._runs)
+
+    @contextmanager
+    def watching(self, run: Run) -> Iterator[None]:
+        self._runs.append(run)
+        try:
+            yield
+        finally:
+            self._runs.remove(run)
+            if not self._runs:
+                self._end()
+
+    def _end(self) -> None:
+        with self._ending:
+            self._over.set()
+        if self._is_in_force():
+            signal.signal(signal.SIGINT, self._former)
+
+    def _is_in_force(self) -> bool:
+        return signal.getsignal(signal.SIGINT) is self
+
+    def _insist(self) -> None:
+        """On a thread: look again until an interrupt was heard.
+
+        Between two short steps it finds the engine, where nothing is raised, and no loop runs.
+        """
+        pause = LOOK_AGAIN
+        while not self._over.wait(pause):
+            with self._ending:  # after the end, a press would reach the former handler
+                deaf = [deaf for run in tuple(self._runs) for deaf in run.deaf()]
+                if self._raised or self._over.is_set() or not deaf:
+                    return
+                for run in deaf:
+                    run.raise_in_own_thread(awaited=self._hard)
+                if any(run.is_on_main_thread for run in deaf) and self._is_in_force():
+                    self._is_second_look = True
+                    _thread.interrupt_main()
+            if time.monotonic() - self._pressed > LOOK_OFTEN:
+                pause = LOOK_SELDOM
+
+
+@contextmanager
+def watching(run: Run) -> Iterator[None]:
+    """Have ``run`` stopped by interrupts: through its outer run, or by the handler of SIGINT.
+
+    Python delivers signals to the main thread only; elsewhere a run without an outer one is not
+    watched.
+    """
+    outer = run.parent
+    while outer is not None and not outer.active:
+        outer = outer.parent
+    run.active = True
+    try:
+        if outer is not None:
+            outer.inner.append(run)
+            try:
+                yield
+            finally:
+                outer.inner.remove(run)
+        elif (guard := _guard_in_force()) is not None:
+            with guard.watching(run):
+                yield
+        else:
+            yield
+    finally:
+        run.active = False
+
+
+def settled(run: Run, result: Callable[[], T]) -> T:
+    """What a run that is over came to.
+
+    An interrupt that came too late (the work had finished, or swallowed it) does not cost the
+    value; it is told on stderr.
+    """
+    __tracebackhide__ = True
+    try:
+        value = result()
+    except asyncio.CancelledError:
+        if run.interrupted:
+            raise StepInterrupted("interrupted") from None
+        raise
+    if run.interrupted:
+        sys.stderr.write("The interrupt came too late: the run had finished.\n")
+    return value
+
+
+def _guard_in_force() -> _Guard | None:
+    if threading.current_thread() is not threading.main_thread():
+        return None
+    former = signal.getsignal(signal.SIGINT)
+    if isinstance(former, _Guard) and former.has_runs:
+        return former
+    if former is None:  # set by C code: it could not be restored
+        return None
+    guard = _Guard(former)
+    signal.signal(signal.SIGINT, guard)
+    return guard
+
+
+def _may_raise_at(frame: FrameType | None, *, awaited: bool) -> bool:
+    return stands_in_user_code(frame, awaited=awaited) and not _waits_for_a_run(frame)
+
+
+def _waits_for_a_run(frame: FrameType | None) -> bool:
+    # What it waits for runs on another stack, so all below its frame is its own doing.
+    while frame is not None:
+        if frame.f_code in _waiting_calls:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _raise_in_thread(ident: int) -> bool:
+    """Raise ``KeyboardInterrupt`` in a thread when it next runs Python code."""
+    raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+    return bool(raise_in(ctypes.c_ulong(ident), ctypes.py_object(KeyboardInterrupt)))

@@ -1,0 +1,83 @@
+"""``%flujo`` and ``%%flujo``: from a line to a command, and what is put into a shell for it."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from IPython.core.error import UsageError
+from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Configurable
+
+from .api import SessionApi
+from .awaiting import Awaiting
+from .command_line import parse
+from .commands import COMMANDS
+from .completion import Completion
+from .errors import unknown
+from .front import Front
+from .settings import Flujo
+
+NAME = "flujo"
+
+
+class Extension:
+    """All that loading puts into a shell, and that unloading takes out again."""
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self._shell = shell
+        self._settings = Flujo(parent=shell)
+        self.front = Front(shell, self._settings)
+        self._awaiting = Awaiting(shell, NAME, self._run)
+        self._completion = Completion(shell, self.front)
+        self._api = SessionApi(self.front)
+
+    def load(self) -> None:
+        """Add the magics, the completion, the settings, and the name ``flujo`` if it is free."""
+        self._awaiting.install()
+        self._completion.install()
+        self._configurables().append(self._settings)
+        self._shell.user_ns.setdefault(NAME, self._api)
+
+    def unload(self) -> None:
+        """Take everything out."""
+        self._awaiting.uninstall()
+        self._completion.uninstall()
+        self._configurables().remove(self._settings)
+        if self._shell.user_ns.get(NAME) is self._api:
+            del self._shell.user_ns[NAME]
+
+    def _configurables(self) -> list[Configurable]:
+        """What ``%config`` lists; annotated too narrowly by IPython."""
+        return cast(list[Configurable], self._shell.configurables)
+
+    async def _run(self, line: str, body: str | None) -> object:
+        """Run one command line; ``body`` is the cell below it, if the magic was ``%%flujo``."""
+        word, _, rest = line.strip().partition(" ")
+        name = word or "status"
+        command = COMMANDS.get(name)
+        if command is None:
+            raise unknown("command", name, COMMANDS)
+        if command.has_body and body is None:
+            raise UsageError(f"{name} takes a cell: write {command.magic} in its first line")
+        if body is not None and not command.has_body:
+            raise UsageError(f"{name} takes no cell: write {command.magic} with one %")
+        return await command.handler(
+            self.front, parse(rest, command.options, command.usage), body or ""
+        )
+
+
+_extensions: dict[int, Extension] = {}
+
+
+def load(shell: InteractiveShell) -> None:
+    """Load the extension into ``shell``; once is enough."""
+    if id(shell) not in _extensions:
+        extension = _extensions[id(shell)] = Extension(shell)
+        extension.load()
+
+
+def unload(shell: InteractiveShell) -> None:
+    """Take the extension out of ``shell``, if it is in."""
+    extension = _extensions.pop(id(shell), None)
+    if extension is not None:
+        extension.unload()

@@ -1,0 +1,254 @@
+"""What a kernel keeps: the steps, the records, and HEAD, which the next command continues from.
+
+A session is one run; each command's frame stands in it at ``c[k]``. The session knows nothing of
+IPython's shell: commands give it values and show what it returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeGuard
+from uuid import uuid4
+
+from IPython.core.error import UsageError
+from pydantic import BaseModel, ValidationError
+
+from flujo_nb.engine.executor_core import ExecutorCore, built_in_policies
+from flujo_nb.engine.frame import make_execution_frame
+from flujo_nb.engine.outcomes import FrameOutcome, Success
+from flujo_nb.engine.path import FramePath, Segment, SegmentKind
+from flujo_nb.engine.record import FrameRecord, children_of
+from flujo_nb.engine.steps import AnyPipeline, Node, Pipeline, Step
+from flujo_nb.engine.usage import Quota, UsageLimits
+
+from .border import Copied, copied
+from .errors import unknown
+from .head import Entry, Request, Start, decide_start, failed_after
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A step or pipeline under the name that commands know it by, with the cell text it is from."""
+
+    name: str
+    node: Node
+    source: str
+
+
+class Session:
+    """The state that commands work on. It changes only when a command has done all it had to."""
+
+    def __init__(self) -> None:
+        self.run_id = f"session_{uuid4().hex[:12]}"
+        self.steps: dict[str, Registered] = {}
+        self.entries: list[Entry] = []
+        self.head: FrameRecord | None = None
+        self.initial_context: BaseModel | None = None
+        self.resources: object = None
+        self.registry = built_in_policies()
+        self.quota = Quota()
+        self._commands = 0
+
+    # Steps
+
+    def register(self, name: str, node: Node, source: str) -> Registered:
+        """Keep ``node`` under ``name``; an earlier one of that name is replaced."""
+        registered = self.steps[name] = Registered(name, node, source)
+        return registered
+
+    def resolve(self, target: str, namespace: Mapping[str, object]) -> Node:
+        """What ``target`` (names joined with ``>>``) stands for.
+
+        A name is a registered step or pipeline, or a variable in ``namespace`` that holds one.
+        Raises `UsageError` for a name that is neither.
+        """
+        nodes = [self._named(name.strip(), namespace) for name in target.split(">>")]
+        joined: AnyPipeline = Pipeline.of(*nodes)
+        return nodes[0] if len(nodes) == 1 else joined
+
+    def _named(self, name: str, namespace: Mapping[str, object]) -> Node:
+        if name in self.steps:
+            return self.steps[name].node
+        variable = namespace.get(name)
+        if is_node(variable):
+            return variable
+        if not name:
+            raise UsageError("expected NAME or NAME >> NAME")
+        raise unknown("step", name, [*self.steps, *nodes_in(namespace)])
+
+    # Settings
+
+    def configure(
+        self,
+        *,
+        context: type[BaseModel] | BaseModel | None = None,
+        init: Mapping[str, object] | BaseModel | None = None,
+        resources: object = None,
+        limits: UsageLimits | None = None,
+    ) -> None:
+        """Set what new lines start with; what is not given stays as it is.
+
+        ``context`` is the model of the context, or an instance of it; ``init`` are the values that
+        it starts with. Raises `UsageError`, and changes nothing, when they do not fit.
+        """
+        initial = _initial_context(context, init, self.initial_context)
+        self.initial_context = initial
+        if resources is not None:
+            self.resources = resources
+        if limits is not None:
+            self.quota = Quota(limits)
+
+    # Records
+
+    def record(self, frame_id: str) -> FrameRecord:
+        """The record called ``frame_id``: ``f3``, or ``f3/words`` for a frame inside it."""
+        number, _, inner = frame_id.partition("/")
+        found = next((e.record for e in self.entries if e.record.id == number), None)
+        if found is None:
+            raise unknown("frame", number, [entry.record.id for entry in self.entries])
+        if not inner:
+            return found
+        children = {child.id: child for child in self.children(found)}
+        if frame_id not in children:
+            known = [name.partition("/")[2] for name in children]
+            raise unknown(f"frame inside {number} called", inner, known)
+        return children[frame_id]
+
+    def succeeded_record(self, frame_id: str) -> FrameRecord:
+        """The record called ``frame_id``; `UsageError` when it has no output to go on from."""
+        record = self.record(frame_id)
+        if not record.succeeded:
+            raise UsageError(
+                f"{record.id} {record.name} {record.status.value}: it has no output to go on from"
+            )
+        return record
+
+    def children(self, record: FrameRecord) -> Sequence[FrameRecord]:
+        """The records of the frames inside ``record``."""
+        return children_of(record, ExecutorCore(self.registry).contexts)
+
+    def entry(self, record: FrameRecord) -> Entry:
+        """How ``record`` came about; a frame inside a command has no command of its own."""
+        found = next((e for e in self.entries if e.record is record), None)
+        return found or Entry(record, None, "its place in the pipeline")
+
+    def failed_after_head(self) -> FrameRecord | None:
+        """The newest record, when it continued from HEAD and did not succeed."""
+        return failed_after(self.head, self.entries)
+
+    # Runs
+
+    async def run(self, node: Node, name: str, request: Request) -> Entry:
+        """Run ``node`` where ``request`` says, and keep the record of how that ended.
+
+        HEAD moves to the record when it succeeded and nobody else has moved HEAD meanwhile. An
+        interrupt is recorded like any other end; whoever asked for the run lets it travel on.
+        """
+        head = self.head
+        start = decide_start(request, head, self.entries, self.initial_context)
+        data = copied(start.data)
+        self._commands += 1
+        frame = make_execution_frame(
+            node,
+            copied(data.value).value,
+            context=start.context,
+            resources=self.resources,
+            quota=self.quota,
+            run_id=self.run_id,
+            path=FramePath((Segment(SegmentKind.COMMAND, self._commands),)),
+        )
+        outcome = await ExecutorCore(self.registry).run_root(frame)
+        moved = self.head is not head
+        entry = self._recorded(name, frame.path, start, data, outcome, request, moved)
+        if entry.record.succeeded and not moved:
+            self.head = entry.record
+        return entry
+
+    def _recorded(
+        self,
+        name: str,
+        path: FramePath,
+        start: Start,
+        data: Copied,
+        outcome: FrameOutcome,
+        request: Request,
+        moved: bool,
+    ) -> Entry:
+        output, after = Copied(None, ()), None
+        if isinstance(outcome, Success):
+            output = copied(outcome.output)
+            if start.context is not None:
+                after = ExecutorCore(self.registry).contexts.merge(start.context, outcome.update)
+        record = FrameRecord(
+            id=f"f{len(self.entries)}",
+            name=name,
+            path=path,
+            run_id=self.run_id,
+            data=data.value,
+            context=start.context,
+            outcome=outcome,
+            output=output.value,
+            context_after=after,
+            parent=start.parent,
+        )
+        notes = (
+            *start.notes,
+            *_shared_notes("input", data),
+            *_shared_notes("output", output),
+            *(
+                ("another run moved HEAD meanwhile: this one stands on a side line",)
+                if moved
+                else ()
+            ),
+        )
+        entry = Entry(record, request.cell, start.origin, notes)
+        self.entries.append(entry)
+        return entry
+
+
+def is_node(value: object) -> TypeGuard[Node]:
+    """Whether ``value`` is a step or a pipeline."""
+    return isinstance(value, Step | Pipeline)
+
+
+def nodes_in(namespace: Mapping[str, object]) -> list[str]:
+    """The variables that hold a step or a pipeline."""
+    return [
+        name for name, value in namespace.items() if not name.startswith("_") and is_node(value)
+    ]
+
+
+def _initial_context(
+    context: type[BaseModel] | BaseModel | None,
+    init: Mapping[str, object] | BaseModel | None,
+    current: BaseModel | None,
+) -> BaseModel | None:
+    if context is None and init is None:
+        return current
+    given: object = current if context is None else context
+    if isinstance(init, BaseModel):
+        given, init = init, None
+    if isinstance(given, BaseModel):
+        model, values = type(given), {**dict(given), **(init or {})}
+    elif isinstance(given, type) and issubclass(given, BaseModel):
+        model, values = given, dict(init or {})
+    else:
+        found = "nothing" if given is None else repr(given)[:60]
+        raise UsageError(f"a context is a pydantic model (class Ctx(BaseModel): …); found {found}")
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or model.__name__
+        raise UsageError(
+            f"{model.__name__} cannot start: {where}: {first['msg']}; give values with --init "
+            "{'field': …}"
+        ) from error
+
+
+def _shared_notes(what: str, value: Copied) -> Sequence[str]:
+    if not value.shared:
+        return ()
+    names = ", ".join(value.shared)
+    return (f"{what} shared, not copied: {names}; changing it changes the frame",)
