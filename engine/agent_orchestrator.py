@@ -16,7 +16,7 @@ from typing import TypeAlias
 from pydantic import BaseModel
 
 from .context import ContextUpdate
-from .errors import ContextMissing, StepStillRunning, StepTimeout
+from .errors import ContextMissing, PipelineAbortSignal, StepStillRunning, StepTimeout
 from .failure_builder import feedback_of, is_retryable
 from .frame import AnyFrame, retry_frame
 from .outcomes import StepOutcome, make_success
@@ -45,6 +45,23 @@ def decide_retry(error: BaseException, attempt: int, max_retries: int) -> RetryD
     return Again() if attempt <= max_retries and is_retryable(error) else GiveUp()
 
 
+async def ended_attempt(
+    core: ExecutorPort, frame: AnyFrame, attempt: int, raised: BaseException
+) -> BaseException:
+    """The error that an attempt ended with, once the hooks have heard of it.
+
+    It is what user code raised, or what a hook put in its place: an abort, an interrupt.
+    """
+    error = core.failures.cause_of(raised)
+    events = frame.run.events
+    if events is None:
+        return error
+    told = await caught(events.attempt_failed(frame.path, attempt, error, feedback_of(error)))
+    if isinstance(told, Raised):
+        return core.failures.cause_of(told.error)
+    return error if events.abort_message is None else PipelineAbortSignal(events.abort_message)
+
+
 @dataclass(frozen=True, slots=True)
 class _Attempted:
     output: object
@@ -70,7 +87,8 @@ class _Attempts:
     async def run(self, frame: AnyFrame) -> StepOutcome:
         started = perf_counter()
         spent = FREE
-        attempt, feedback = 1, None
+        attempt = 1
+        feedback: str | None = None
         while True:
             current = frame if attempt == 1 else retry_frame(frame, attempt, feedback)
             meter = _Meter()
@@ -88,11 +106,8 @@ class _Attempts:
                     done.output,
                     done.update,
                 )
-            error = self.core.failures.cause_of(done.error)
+            error = await ended_attempt(self.core, frame, attempt, done.error)
             feedback = feedback_of(error)
-            events = frame.run.events
-            if events is not None:
-                await events.attempt_failed(frame.path, attempt, error, feedback)
             match decide_retry(error, attempt, self.step.max_retries):
                 case Again():
                     attempt += 1

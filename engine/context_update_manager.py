@@ -13,7 +13,7 @@ from typing import TypeVar, cast
 from pydantic import BaseModel, ValidationError
 
 from .context import AppendValues, ContextChange, ContextPath, ContextUpdate, DeleteKey, SetValue
-from .context_view import plain_of, touched_fields, view_of
+from .context_view import isolation_error, own_state, plain_of, view_of
 from .errors import ContextUpdateError
 from .values import ATOMS, all_equal, cloned, exactly_equal, state_of
 
@@ -33,23 +33,32 @@ class ContextUpdateManager:
         The values in the update are copies, so that a reference which the step kept cannot change
         it later.
         """
-        before = state_of(base)
+        before, after = state_of(base), own_state(context)
         changes: list[ContextChange] = []
-        for name, value in touched_fields(base, context).items():
-            if name in before:
-                changes.extend(_changes((name,), before[name], value))
-            else:
-                changes.append(SetValue((name,), cloned(value)))
+        for name in {**before, **after}:
+            try:
+                changes.extend(_changes_of_key((), name, before, after))
+            except (TypeError, ValueError, AttributeError, RecursionError) as error:
+                raise isolation_error(type(base), name, error) from error
         return ContextUpdate(tuple(changes)) if changes else None
 
     def merge(self, base: ContextT, update: ContextUpdate | None) -> ContextT:
-        """``base`` with ``update`` applied; ``base`` itself stays as it is."""
+        """``base`` with ``update`` applied; ``base`` itself stays as it is.
+
+        Raises `ContextUpdateError` for a path that ``base`` does not have.
+        """
         if update is None:
             return base
         result = _shallow(base)
         own: set[int] = {id(result)}
         for change in update.changes:
-            _apply(result, change, own)
+            try:
+                _apply(result, change, own)
+            except (KeyError, TypeError) as error:
+                where = ".".join(map(str, change.path))
+                raise ContextUpdateError(
+                    f"an update of {where!r} does not fit {type(base).__name__}: {error!r}"
+                ) from error
         return result
 
     def merge_into(self, context: BaseModel, update: ContextUpdate) -> None:
@@ -77,7 +86,7 @@ class ContextUpdateManager:
                 "a step with updates_context returns a dict or a pydantic model; "
                 f"found {type(output).__name__}"
             )
-        probe = _shallow(base)
+        probe = _probe_of(base)
         for name, value in given.items():
             _assign(probe, name, value)
         return self.diff(base, probe)
@@ -92,18 +101,20 @@ class ContextUpdateManager:
         for part in outer:
             holder = _part_of(holder, part, path)
         if isinstance(holder, BaseModel):
-            probe = _shallow(holder)
+            probe = _probe_of(holder)
             _assign(probe, last, output)
-            before, after = state_of(holder), state_of(probe)
+            changes = tuple(_dict_changes(tuple(outer), state_of(holder), state_of(probe)))
         elif isinstance(holder, dict):
-            before, after = holder, {**holder, last: output}
+            changes = tuple(_dict_changes(tuple(outer), holder, {**holder, last: output}))
         else:
             raise ContextUpdateError(
                 f"sink_to={path!r}: {'.'.join(outer)} is {type(holder).__name__}, which holds "
                 "no parts; name a field of a model or a key of a dict"
             )
-        changes = tuple(_dict_changes(tuple(outer), before, after))
-        return ContextUpdate(changes) if changes else None
+        merged = self.merge(base, ContextUpdate(changes))
+        checked = _probe_of(base)
+        _assign(checked, path.partition(".")[0], state_of(merged)[path.partition(".")[0]])
+        return self.diff(base, checked)
 
 
 def _part_of(holder: object, part: str, path: str) -> object:
@@ -120,8 +131,8 @@ def _part_of(holder: object, part: str, path: str) -> object:
 
 
 def _assign(model: BaseModel, name: str, value: object) -> None:
-    """Set a field as pydantic validates it; ``model`` is a shallow copy of our own."""
-    kind = type(model)
+    """Set a field as pydantic validates it; ``model`` is a copy of our own."""
+    kind = model.__class__
     if name not in kind.model_fields and model.__pydantic_extra__ is None:
         raise ContextUpdateError(
             f"{kind.__name__} has no field {name!r}; it has {', '.join(kind.model_fields)}"
@@ -164,14 +175,19 @@ def _changes(path: ContextPath, before: object, after: object) -> Iterator[Conte
 def _dict_changes(
     path: ContextPath, before: Mapping[str, object], after: Mapping[str, object]
 ) -> Iterator[ContextChange]:
-    for key in before:
-        if key not in after:
-            yield DeleteKey((*path, key))
-    for key, value in after.items():
-        if key in before:
-            yield from _changes((*path, key), before[key], value)
-        else:
-            yield SetValue((*path, key), cloned(value))
+    for key in {**before, **after}:
+        yield from _changes_of_key(path, key, before, after)
+
+
+def _changes_of_key(
+    path: ContextPath, key: str, before: Mapping[str, object], after: Mapping[str, object]
+) -> Iterator[ContextChange]:
+    if key not in after:
+        yield DeleteKey((*path, key))
+    elif key not in before:
+        yield SetValue((*path, key), cloned(after[key]))
+    else:
+        yield from _changes((*path, key), before[key], after[key])
 
 
 def _apply(context: BaseModel, change: ContextChange, own: set[int]) -> None:
@@ -192,7 +208,7 @@ def _apply(context: BaseModel, change: ContextChange, own: set[int]) -> None:
             grown = cast(list[object], _get(holder, last))
             _put(holder, last, [*grown, *values])
         case DeleteKey():
-            del cast(dict[object, object], holder)[last]
+            _delete(holder, last)
 
 
 def _get(holder: object, part: object) -> object:
@@ -216,8 +232,25 @@ def _put(holder: object, part: object, value: object) -> None:
         extra[name] = value
 
 
+def _delete(holder: object, part: object) -> None:
+    if not isinstance(holder, BaseModel):
+        del cast(dict[object, object], holder)[part]
+        return
+    for held in (vars(holder), holder.__pydantic_extra__, holder.__pydantic_private__):
+        if held is not None:
+            held.pop(str(part), None)
+
+
 def _copied(value: object) -> object:
     return dict(value) if isinstance(value, dict) else value
+
+
+def _probe_of(model: ContextT) -> ContextT:
+    """A model to validate assignments on: its own validators may change what they see."""
+    decorators = type(model).__pydantic_decorators__
+    if decorators.model_validators or decorators.field_validators or decorators.validators:
+        return view_of(model)
+    return _shallow(model)
 
 
 def _shallow(model: ContextT) -> ContextT:

@@ -5,7 +5,8 @@ base's own field values; a mutable one is cloned when it is first read. Reading 
 is what serialisers and copies do) clones all that is left. So isolating costs nothing for fields
 that a step does not touch, whatever their size.
 
-Models with extras, private attributes or attribute access of their own are copied eagerly.
+Models whose own code would notice are copied eagerly: with extras or private attributes, attribute
+access or subclass hooks of their own, validators of the whole model.
 """
 
 from __future__ import annotations
@@ -36,9 +37,8 @@ def view_of(base: ContextT) -> ContextT:
     if view_type is None:
         view_type = _views[model] = _make_view_type(model)
     view = object.__new__(view_type)
-    _fill(view, dict(vars(base)), set(base.__pydantic_fields_set__))
+    _fill(view, state_of(base), set(base.__pydantic_fields_set__))
     object.__setattr__(view, "_flujo_cloned", set())
-    object.__setattr__(view, "_flujo_raw", False)
     return cast(ContextT, view)
 
 
@@ -51,22 +51,12 @@ def plain_of(context: ContextT) -> ContextT:
     return cast(ContextT, plain)
 
 
-def touched_fields(base: BaseModel, context: BaseModel) -> dict[str, object]:
-    """Fields (extras and private attributes too) of ``context`` that are not ``base``'s objects.
-
-    Only these can differ. Fields that a view never gave out are left alone.
-    """
-    before = state_of(base)
+def own_state(context: BaseModel) -> dict[str, object]:
+    """`state_of` a context as it is: fields that a view never gave out stay the base's objects."""
     if isinstance(context, _View):
         fields: dict[str, object] = _read(context, "__dict__")
-        after = {name: value for name, value in fields.items() if name in context._flujo_fields}
-    else:
-        after = state_of(context)
-    return {
-        name: value
-        for name, value in after.items()
-        if name not in before or value is not before[name]
-    }
+        return {name: value for name, value in fields.items() if name in context._flujo_fields}
+    return state_of(context)
 
 
 def _fill(model: object, state: dict[str, object], fields_set: set[str]) -> None:
@@ -81,16 +71,29 @@ def _eager_copy(base: ContextT) -> ContextT:
         return base.model_copy(deep=True)
     except (TypeError, ValueError, AttributeError) as error:
         names = [name for name, value in state_of(base).items() if not _can_be_copied(value)]
-        raise _isolation_error(type(base), ", ".join(names) or "?", error) from error
+        raise isolation_error(type(base), ", ".join(names) or "?", error) from error
+
+
+_OWN_CODE = ("__getattribute__", "__setattr__", "__delattr__")
+_SUBCLASS_HOOKS = ("__init_subclass__", "__pydantic_init_subclass__")
 
 
 def _may_be_lazy(base: BaseModel) -> bool:
     model = type(base)
-    plain_access = (
-        model.__getattribute__ is BaseModel.__getattribute__
-        and model.__setattr__ is BaseModel.__setattr__
+    return (
+        all(getattr(model, name) is getattr(BaseModel, name) for name in _OWN_CODE)
+        and not any(
+            name in vars(kind) for kind in _users_classes(model) for name in _SUBCLASS_HOOKS
+        )
+        and not model.__private_attributes__
+        and not model.__pydantic_decorators__.model_validators
+        and base.__pydantic_extra__ is None
     )
-    return plain_access and not model.__private_attributes__ and base.__pydantic_extra__ is None
+
+
+def _users_classes(model: type[BaseModel]) -> list[type]:
+    not_the_users = ("pydantic", "builtins", "typing", "abc")
+    return [one for one in model.__mro__ if one.__module__.partition(".")[0] not in not_the_users]
 
 
 def _can_be_copied(value: object) -> bool:
@@ -101,7 +104,8 @@ def _can_be_copied(value: object) -> bool:
     return True
 
 
-def _isolation_error(model: type, field: str, cause: Exception) -> ContextIsolationError:
+def isolation_error(model: type, field: str, cause: Exception) -> ContextIsolationError:
+    """The error that names the field which cannot be copied."""
     return ContextIsolationError(
         f"field {field!r} of {model.__name__} cannot be copied ({cause}), and every step works on "
         "its own copy of the context; keep it in `resources` instead"
@@ -111,14 +115,13 @@ def _isolation_error(model: type, field: str, cause: Exception) -> ContextIsolat
 class _View:
     """The behaviour of a view, mixed in before the user's model.
 
-    ``_flujo_cloned`` names the fields whose value is the view's own. While ``_flujo_raw`` is true,
-    pydantic validates an assignment and may see ``__dict__`` as it is.
+    ``_flujo_cloned`` names the fields whose value is the view's own.
     """
 
     __slots__ = ()
     _flujo_model: ClassVar[type[BaseModel]]
     _flujo_fields: ClassVar[frozenset[str]]
-    _flujo_plain_assignment: ClassVar[bool]
+    _flujo_assignable: ClassVar[frozenset[str]]
 
     def __new__(cls, *positional: object, **fields: object) -> Self:
         """``type(context)(…)`` makes an instance of the user's model."""
@@ -127,23 +130,21 @@ class _View:
     def __getattribute__(self, name: str) -> object:
         if name in _read(self, "_flujo_fields"):
             return _field(self, name)
+        if name == "__dict__":
+            return _whole(self)
         if name == "__class__":
             return _read(self, "_flujo_model")
-        if name == "__dict__" and not _is_raw(self):
-            return _whole(self)
+        if name == "__pydantic_generic_metadata__":  # what pydantic's == looks at
+            return _read(self, "_flujo_model").__pydantic_generic_metadata__
         return _read(self, name)
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name in self._flujo_fields and self._flujo_plain_assignment:
+        if name in self._flujo_assignable:
             _read(self, "__dict__")[name] = value
             _read(self, "__pydantic_fields_set__").add(name)
         else:
-            object.__setattr__(self, "_flujo_raw", True)
-            try:
-                BaseModel.__setattr__(cast(BaseModel, self), name, value)
-            finally:
-                object.__setattr__(self, "_flujo_raw", False)
-        _read(self, "_flujo_cloned").add(name)
+            BaseModel.__setattr__(cast(BaseModel, self), name, value)
+        _own_names(self).add(name)
 
     def __copy__(self) -> BaseModel:
         return copy.copy(plain_of(cast(BaseModel, self)))
@@ -156,28 +157,29 @@ class _View:
 
 
 def _make_view_type(model: type[BaseModel]) -> type[BaseModel]:
-    slots = ("_flujo_cloned", "_flujo_raw")
-    body = {"__slots__": slots, "__module__": model.__module__, "__doc__": model.__doc__}
+    body = {
+        "__slots__": ("_flujo_cloned",),
+        "__module__": model.__module__,
+        "__doc__": model.__doc__,
+    }
     metaclass: type[type] = type(model)
     view_type: type[BaseModel] = metaclass(model.__name__, (_View, model), body)
-    config = model.model_config
-    for name, value in (
-        ("_flujo_model", model),
-        ("_flujo_fields", frozenset(model.model_fields)),
-        (
-            "_flujo_plain_assignment",
-            not config.get("validate_assignment") and not config.get("frozen"),
-        ),
-    ):
-        type.__setattr__(view_type, name, value)
+    config, fields = model.model_config, model.model_fields
+    unchecked = not config.get("validate_assignment") and not config.get("frozen")
+    plain = {name for name, field in fields.items() if unchecked and not field.frozen}
+    type.__setattr__(view_type, "_flujo_model", model)
+    type.__setattr__(view_type, "_flujo_fields", frozenset(fields))
+    type.__setattr__(view_type, "_flujo_assignable", frozenset(plain))
     return view_type
 
 
-def _is_raw(view: _View) -> bool:
+def _own_names(view: _View) -> set[str]:
+    """The fields that were cloned or assigned; all of them in a view that pydantic made itself."""
     try:
-        return bool(_read(view, "_flujo_raw"))
-    except AttributeError:  # made by pydantic from the view's type: an ordinary model
-        return True
+        names: set[str] = _read(view, "_flujo_cloned")
+    except AttributeError:
+        names = set(view._flujo_fields)
+    return names
 
 
 def _field(view: _View, name: str) -> object:
@@ -185,15 +187,13 @@ def _field(view: _View, name: str) -> object:
     if name not in state:
         return _read(view, name)  # deleted, or never set: the model's own error
     value = state[name]
-    if type(value) in ATOMS or _is_raw(view):
+    if type(value) in ATOMS or name in (own := _own_names(view)):
         return value
-    done: set[str] = _read(view, "_flujo_cloned")
-    if name not in done:
-        try:
-            value = state[name] = cloned(value)
-        except (TypeError, ValueError, AttributeError) as error:
-            raise _isolation_error(view._flujo_model, name, error) from error
-        done.add(name)
+    try:
+        value = state[name] = cloned(value)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise isolation_error(view._flujo_model, name, error) from error
+    own.add(name)
     return value
 
 

@@ -69,17 +69,25 @@ class ExecutorCore:
         """A new frame for a child of ``parent``; see `flujo_nb.engine.frame.child_frame`."""
         return child_frame(parent, step, data, context=context, segments=segments, index=index)
 
-    async def run_root(self, frame: AnyFrame) -> FrameOutcome:
-        """Plan a run's root frame, then run it.
+    def plan(self, frame: AnyFrame) -> None:
+        """Resolve every step of a run's root frame, before the first one starts.
 
-        Every step is resolved before the first one starts, so that a step which nothing can run is
-        an error of the caller (`ConfigurationError`) and not a failed run. An interrupt comes back
-        as an outcome too; whoever awaits this decides in which form it travels on.
+        A step that nothing can run is thus an error of the caller (`ConfigurationError`), and not
+        a failed run.
         """
         calls = self.calls(frame)
-        for step in (frame.step, *steps_of(frame.step)):
-            calls[step]
-        given = await caught(calls[frame.step](frame))
+        if frame.step not in calls:
+            for step in (*steps_of(frame.step), frame.step):  # the root last: it says all is done
+                calls[step]
+
+    async def run_root(self, frame: AnyFrame) -> FrameOutcome:
+        """Plan a run's root frame and run it to its end, whatever end that is.
+
+        An interrupt comes back as an outcome too; whoever awaits this decides in which form it
+        travels on.
+        """
+        self.plan(frame)
+        given = await caught(self.run(frame))
         if isinstance(given, Raised):
             return self.failures.build(frame, self.failures.cause_of(given.error))
         if isinstance(given, Chunk):

@@ -25,6 +25,7 @@ from .errors import (
 from .frame import AnyFrame
 from .outcomes import Aborted, AbortReason, Failure, FailureKind, Paused, StepOutcome
 from .usage import Usage
+from .user_code import Raised, caught_inline, is_cancelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class FailureBuilder:
                     usage=usage,
                     children=children,
                     reason=reason,
-                    message=str(error) or reason.value,
+                    message=message_of(error) or reason.value,
                 )
             case _:
                 return Paused(
@@ -109,7 +110,7 @@ class FailureBuilder:
                     latency_s=latency_s,
                     usage=usage,
                     children=children,
-                    message=str(error),
+                    message=message_of(error),
                 )
 
     def cause_of(self, error: BaseException) -> BaseException:
@@ -117,8 +118,7 @@ class FailureBuilder:
 
         ``CancelledError`` means an interrupt only when somebody cancelled the task.
         """
-        task = asyncio.current_task()
-        if isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling():
+        if isinstance(error, asyncio.CancelledError) and not is_cancelled(error):
             own = StepCancelledItself(
                 "the step raised CancelledError, and nobody cancelled the run"
             )
@@ -139,8 +139,14 @@ def is_retryable(error: BaseException) -> bool:
 
 def feedback_of(error: BaseException) -> str:
     """The error in one line, as a retry and a reader get it: ``KeyError: 'rows'``."""
-    text = " ".join(str(error).split())
+    text = " ".join(message_of(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def message_of(error: BaseException) -> str:
+    """What the error says, or nothing when it cannot say it."""
+    said = caught_inline(str, error)
+    return "" if isinstance(said, Raised) else said
 
 
 def _row_of(error: BaseException) -> _Row:

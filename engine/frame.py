@@ -10,12 +10,13 @@ root. What needs no field of its own goes into ``extensions``.
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from enum import Flag
+from enum import IntFlag
 from types import MappingProxyType
 from typing import Generic, TypeAlias, TypeVar
-from uuid import uuid4
 
 from pydantic import BaseModel
 
@@ -24,7 +25,7 @@ from .hooks import EventStream, Hook
 from .outcomes import Chunk
 from .path import FramePath, Segment, SegmentKind, step_segment
 from .sealed import draft_of
-from .steps import Node, Pipeline, name_of
+from .steps import AnyPipeline, AnyStep, Node, Pipeline, name_of
 from .usage import Quota, UsageLimits
 
 ContextT = TypeVar("ContextT", bound=BaseModel)
@@ -35,7 +36,7 @@ Extensions: TypeAlias = Mapping[str, object]
 _NO_EXTENSIONS: Extensions = MappingProxyType({})
 
 
-class Facility(Flag):
+class Facility(IntFlag):
     """What a run makes use of; each member brings one interceptor around every frame."""
 
     NONE = 0
@@ -68,12 +69,12 @@ class Run:
         hooks: tuple[Hook, ...] = (),
     ) -> None:
         self._run_id = run_id
-        self._claimed: set[tuple[FramePath, bool]] = set()
+        self._claimed: set[FramePath] = set()
         self._ordinals: dict[FramePath, int] = {}
         self.resources = resources
         self.stream = stream
         self.on_chunk = on_chunk
-        self.extensions = extensions
+        self.extensions = MappingProxyType(dict(extensions)) if extensions else _NO_EXTENSIONS
         self.events = EventStream(self.run_id, hooks) if hooks else None
         self.facilities = Facility.EVENTS if hooks else Facility.NONE
 
@@ -81,29 +82,28 @@ class Run:
     def run_id(self) -> str:
         """The run's identity."""
         if self._run_id is None:
-            self._run_id = f"run_{uuid4().hex}"
+            self._run_id = f"run_{os.urandom(16).hex()}"  # as random as uuid4, a fifth of its price
         return self._run_id
 
-    def claim(self, path: FramePath, *, transparent: bool = False) -> None:
-        """Take ``path`` for one frame; `DuplicatePath` when another has it.
-
-        A ``transparent`` frame (a nested pipeline) adds nothing to its parent's path; it takes
-        the names of that parent's children.
-        """
-        if (path, transparent) in self._claimed:
+    def claim(self, path: FramePath) -> None:
+        """Take ``path`` for one frame; `DuplicatePath` when another has it."""
+        if path in self._claimed:
             raise DuplicatePath(
                 f"two frames at {path} in one run; give the second child another segment"
             )
-        self._claimed.add((path, transparent))
+        self._claimed.add(path)
 
-    def next_ordinal(self, path: FramePath) -> int:
-        """How often this was asked for ``path`` before: numbers children of one name."""
-        ordinal = self._ordinals.get(path, 0)
-        self._ordinals[path] = ordinal + 1
-        return ordinal
+    def free_segment(self, above: FramePath, name: str) -> Segment:
+        """The segment of the next child called ``name`` below ``above``."""
+        first = above / step_segment(name)
+        ordinal = self._ordinals.get(first, 0)
+        while above / step_segment(name, ordinal) in self._claimed:
+            ordinal += 1
+        self._ordinals[first] = ordinal + 1
+        return step_segment(name, ordinal)
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
 class ExecutionFrame(Generic[ContextT]):
     """One execution of a step (or pipeline): the only argument of every policy.
 
@@ -122,6 +122,9 @@ class ExecutionFrame(Generic[ContextT]):
     index: int | None = None
     attempt: int = 1
     feedback: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<ExecutionFrame {self.path} of {self.run_id}, attempt {self.attempt}>"
 
     @property
     def path(self) -> FramePath:
@@ -193,6 +196,16 @@ retry_frame: Callable[[AnyFrame, int, str | None], AnyFrame] = draft_of(
 """The frame of another attempt, with its number and the feedback of the one before."""
 
 
+def planned_steps(pipeline: AnyPipeline) -> tuple[tuple[tuple[Segment, ...], AnyStep], ...]:
+    """Each step with its own part of the path: its name, numbered among its namesakes."""
+    seen: Counter[str] = Counter()
+    planned = []
+    for one in pipeline.steps:
+        planned.append(((step_segment(one.name, seen[one.name]),), one))
+        seen[one.name] += 1
+    return tuple(planned)
+
+
 def make_execution_frame(
     step: Node,
     data: object = None,
@@ -235,7 +248,11 @@ def make_execution_frame(
         data=data,
         context=context,
         quota=quota if quota is not None else Quota(limits),
-        segments=(path if isinstance(step, Pipeline) else path / step_segment(step.name)).segments,
+        segments=(
+            path.segments
+            if isinstance(step, Pipeline)
+            else (*path.segments, step_segment(step.name))
+        ),
     )
 
 
@@ -260,9 +277,13 @@ def child_frame(
     if segments is None:
         segments = ()
         if not isinstance(step, Pipeline):
-            ordinal = parent.run.next_ordinal(path / step_segment(step.name))
-            segments = (step_segment(step.name, ordinal),)
+            segments = (parent.run.free_segment(path, step.name),)
     own = FramePath((*path.segments, *segments))
-    parent.run.claim(own, transparent=index is None and not segments)
+    if index is None and not segments and isinstance(step, Pipeline):
+        # It adds nothing to the path, so its steps stand among the parent's other children.
+        for inner, _ in planned_steps(step):
+            parent.run.claim(FramePath((*own.segments, *inner)))
+    else:
+        parent.run.claim(own)
     given = parent.context if context is None else context
     return planned_child(parent, parent, segments, index, step, data, given, 1, None)

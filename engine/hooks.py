@@ -18,8 +18,9 @@ from .errors import ConfigurationError, PipelineAbortSignal, StepInterrupted
 from .outcomes import Chunk, FrameOutcome
 from .path import FramePath
 from .results import HookError, PipelineResult
+from .signatures import underlying
 from .steps import Node
-from .user_code import run_inline
+from .user_code import Raised, caught, caught_inline, is_cancelled
 
 _log = logging.getLogger("flujo_nb")
 
@@ -104,13 +105,14 @@ class Hook:
         name = _hook_name(listener)
         try:
             parameters = list(inspect.signature(listener).parameters.values())
-            hints = typing.get_type_hints(listener)
+            hints = typing.get_type_hints(underlying(listener))
         except (NameError, TypeError) as error:
             raise ConfigurationError(f"hook {name}: {error}") from error
         if not parameters:
             raise ConfigurationError(f"hook {name} takes no parameter; it gets one, the event")
         hint = hints.get(parameters[0].name, Event)
-        wanted = typing.get_args(hint) if isinstance(hint, UnionType) else (hint,)
+        unions = (UnionType, typing.Union)
+        wanted = typing.get_args(hint) if typing.get_origin(hint) in unions else (hint,)
         chosen = tuple(e for e in _EVENTS if any(_covers(one, e) for one in wanted))
         if not chosen:
             known = ", ".join(event.__name__ for event in _EVENTS)
@@ -119,7 +121,8 @@ class Hook:
 
 
 def _covers(wanted: object, event: type[AnyEvent]) -> bool:
-    return isinstance(wanted, type) and issubclass(event, wanted)
+    anything = getattr(wanted, "__module__", "") == "typing"
+    return anything or (isinstance(wanted, type) and issubclass(event, wanted))
 
 
 def _hook_name(listener: Listener) -> str:
@@ -178,18 +181,23 @@ class EventStream:
     async def _tell(self, event: AnyEvent) -> None:
         for hook in self._hooks:
             if isinstance(event, hook.events):
-                try:
-                    given = run_inline(hook.listener, event)
-                    if inspect.isawaitable(given):
-                        await given
-                except PipelineAbortSignal as signal:
-                    self.abort_message = str(signal) or f"hook {_hook_name(hook.listener)}"
-                except StepInterrupted:
-                    raise
-                except Exception as error:  # noqa: BLE001  # a hook observes
-                    name = _hook_name(hook.listener)
-                    _log.warning("hook %s raised on %s: %r", name, type(event).__name__, error)
-                    self.errors.append(HookError(name, type(event).__name__, error))
+                given = caught_inline(hook.listener, event)
+                if inspect.isawaitable(given):
+                    given = await caught(given)
+                if isinstance(given, Raised):
+                    self._take(given.error, _hook_name(hook.listener), type(event).__name__)
+
+    def _take(self, error: BaseException, hook: str, event: str) -> None:
+        """What follows from a hook's error: an abort, the end of an interrupted run, or a note."""
+        if isinstance(error, PipelineAbortSignal):
+            self.abort_message = str(error) or f"hook {hook}"
+        elif isinstance(error, KeyboardInterrupt):
+            raise StepInterrupted from error
+        elif isinstance(error, StepInterrupted) or is_cancelled(error):
+            raise error
+        else:
+            _log.warning("hook %s raised on %s: %r", hook, event, error)
+            self.errors.append(HookError(hook, event, error))
 
 
 class _Stamp(TypedDict):

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Protocol, cast
 
 from pydantic import BaseModel
 
+from .context_view import plain_of
 from .errors import (
     FlujoDeprecationWarning,
     FlujoError,
@@ -32,6 +33,8 @@ from .outcomes import (
     BackgroundLaunched,
     Chunk,
     Failure,
+    FrameOutcome,
+    Outcome,
     Paused,
     StepOutcome,
     Success,
@@ -39,9 +42,10 @@ from .outcomes import (
 from .path import FramePath
 from .policy import ExecutorPort, StepPolicy
 from .results import StepResult
-from .step_history_tracker import feedback_in
+from .step_history_tracker import feedback_in, total_usage
 from .steps import Node, name_of
-from .usage import Usage
+from .usage import FREE, Usage
+from .user_code import Raised, caught
 
 _REMOVED_IN = "1.0"
 _KNOWN = (
@@ -80,11 +84,12 @@ def adapted(policy: object, handles: type | None) -> StepPolicy:
             f"{type(policy).__name__} says no step type: give it a `handles`, or register it with "
             "handles=StepType"
         )
-    parameters = _parameters_of(policy)
-    names = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
-    if "frame" in names:
+    signature = inspect.signature(_execute_of(policy))
+    if _takes_frame(signature):
         taken = cast(StepPolicy, policy)
         return taken if handles is None else _Rehandled(taken, handles)
+    parameters = list(signature.parameters.values())
+    names = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
     required = [p.name for p in parameters if p.default is p.empty and p.name in names]
     loose = (
         set(names) >= _MARKS
@@ -93,7 +98,7 @@ def adapted(policy: object, handles: type | None) -> StepPolicy:
     )
     if not loose:
         raise TypeError(
-            f"{type(policy).__name__}.execute{inspect.signature(_execute_of(policy))} is no "
+            f"{type(policy).__name__}.execute{signature} is no "
             "policy's: write `async def execute(self, core, frame: ExecutionFrame) -> StepOutcome`"
         )
     _warn_once(type(policy))
@@ -109,8 +114,13 @@ def _execute_of(policy: object) -> Callable[..., Awaitable[object]]:
     return cast(Callable[..., Awaitable[object]], execute)
 
 
-def _parameters_of(policy: object) -> list[inspect.Parameter]:
-    return list(inspect.signature(_execute_of(policy)).parameters.values())
+def _takes_frame(signature: inspect.Signature) -> bool:
+    """Whether ``execute(core, frame)`` is how to call it."""
+    try:
+        given = signature.bind("core", "frame").arguments
+    except TypeError:
+        return False
+    return given.get("frame") == "frame"
 
 
 def _warn_once(policy_type: type) -> None:
@@ -147,8 +157,8 @@ class LegacyPolicyAdapter:
     async def execute(self, core: ExecutorPort, frame: AnyFrame) -> StepOutcome:
         """Call the policy with what it names; its answer as an outcome."""
         context = None if frame.context is None else core.contexts.isolate(frame.context)
-        bound = FrameBoundCore(core, frame)
-        given: dict[str, object] = {
+        bound = FrameBoundCore(core, frame, context)
+        known: dict[str, object] = {
             "core": bound,
             "step": frame.step,
             "data": frame.data,
@@ -163,29 +173,45 @@ class LegacyPolicyAdapter:
             "cache_key": None,
             "context_setter": bound.ignore_context,
         }
-        answer = await self._policy.execute(**{name: given[name] for name in self._wanted})
-        outcome = cast(StepOutcome, _outcome_of(answer, frame))
-        if not isinstance(outcome, Success):
+        given = {name: known[name] for name in self._wanted}
+        answer = await caught(self._policy.execute(**given))
+        stopped = next((child for child in bound.outcomes if isinstance(child, Aborted)), None)
+        if stopped is not None:  # whatever the policy made of it
+            outcome: StepOutcome = replace(stopped, children=bound.outcomes)
+        elif isinstance(answer, Raised):
+            cause = core.failures.cause_of(answer.error)
+            return core.failures.build(frame, cause, children=bound.outcomes)
+        else:
+            outcome = _outcome_of(answer, bound.outcomes)
+        if not isinstance(outcome, Success) or outcome.update is not None:
             return outcome
-        update = outcome.update
-        if update is None and context is not None and frame.context is not None:
-            update = core.contexts.diff(frame.context, context)
-        return replace(outcome, update=update, children=(*outcome.children, *bound.outcomes))
+        if context is None or frame.context is None:
+            return outcome
+        return replace(outcome, update=core.contexts.diff(frame.context, context))
 
 
 class FrameBoundCore:
     """The core as an older policy knows it: what it makes and runs are children of its frame."""
 
-    def __init__(self, core: ExecutorPort, frame: AnyFrame) -> None:
+    def __init__(self, core: ExecutorPort, frame: AnyFrame, context: BaseModel | None) -> None:
         self._core = core
         self._frame = frame
-        self.outcomes: list[StepOutcome] = []
+        self._context = context
+        self._contexts: dict[int, BaseModel | None] = {}
+        self.outcomes: list[FrameOutcome] = []
 
     def make_execution_frame(
         self, step: Node, data: object = None, context: BaseModel | None = None, **_: object
     ) -> AnyFrame:
-        """A frame for a child; everything else is inherited from the policy's own frame."""
-        return self._core.child_frame(self._frame, step, data, context=context)
+        """A frame for a child; everything else is inherited from the policy's own frame.
+
+        Without ``context`` the child works on the policy's.
+        """
+        own = self._context if context is None else context
+        given = None if own is None else plain_of(own)
+        frame = self._core.child_frame(self._frame, step, data, context=given)
+        self._contexts[id(frame)] = own
+        return frame
 
     async def execute(
         self,
@@ -196,7 +222,7 @@ class FrameBoundCore:
     ) -> StepResult:
         """Run a child, given as a frame or by its step and input, and return its result.
 
-        What the child changed is merged into ``context`` in place. A pause or abort travels as
+        What the child changed is merged into its context in place. A pause or abort travels as
         the exception that older policies know.
         """
         frame = (
@@ -205,19 +231,19 @@ class FrameBoundCore:
             else self.make_execution_frame(step, data, context)
         )
         outcome = await self._core.run(frame)
+        if isinstance(outcome, Chunk):
+            raise PolicyContractError("a frame cannot end with a Chunk")
         self.outcomes.append(outcome)
-        return self._result_of(outcome, frame, context)
+        return self._result_of(outcome, frame, self._contexts.pop(id(frame), None))
 
     def _result_of(
-        self, outcome: StepOutcome, frame: AnyFrame, context: BaseModel | None
+        self, outcome: FrameOutcome, frame: AnyFrame, context: BaseModel | None
     ) -> StepResult:
         match outcome:
             case Paused(message=message):
                 raise PausedException(message)
             case Aborted(reason=reason, message=message):
                 raise _SIGNALS[reason](message)
-            case Chunk():
-                raise PolicyContractError("a frame cannot end with a Chunk")
             case Success(output=output, update=update):
                 if update is not None and context is not None:
                     self._core.contexts.merge_into(context, update)
@@ -236,16 +262,35 @@ _SIGNALS: dict[AbortReason, type[FlujoError]] = {
 }
 
 
-def _outcome_of(answer: object, frame: AnyFrame) -> object:
-    """An older policy's answer as an outcome; what is neither is left to the invoker to refuse."""
+def _outcome_of(answer: object, children: Sequence[FrameOutcome]) -> StepOutcome:
+    """An older policy's answer as an outcome; what is neither is left to the invoker to refuse.
+
+    A raw result's usage includes its children's, an outcome's does not.
+    """
+    if isinstance(answer, Outcome):
+        return cast(FrameOutcome, replace(answer, children=(*answer.children, *children)))
     if not isinstance(answer, StepResult):
-        return answer
-    usage = Usage.of(cost_usd=answer.cost_usd, tokens=answer.token_counts) or None
+        return cast(StepOutcome, answer)
+    usage = _own_usage(answer, children) or None
     if answer.success:
-        return Success(output=answer.output, attempts=answer.attempts, usage=usage)
+        return Success(
+            output=answer.output, attempts=answer.attempts, usage=usage, children=children
+        )
     feedback = answer.feedback or "the policy gave no reason"
-    error = FlujoError(feedback)
-    return Failure(error=error, feedback=feedback, attempts=answer.attempts, usage=usage)
+    return Failure(
+        error=FlujoError(feedback),
+        feedback=feedback,
+        attempts=answer.attempts,
+        usage=usage,
+        children=children,
+    )
+
+
+def _own_usage(answer: StepResult, children: Sequence[FrameOutcome]) -> Usage:
+    whole = Usage.of(cost_usd=answer.cost_usd, tokens=answer.token_counts)
+    inside = sum(map(total_usage, children), FREE)
+    cost, tokens = whole.cost_micros - inside.cost_micros, whole.tokens - inside.tokens
+    return Usage(max(cost, 0), max(tokens, 0))
 
 
 def _result(
@@ -253,6 +298,7 @@ def _result(
 ) -> StepResult:
     above = FramePath() if frame.parent is None else frame.parent.path
     path = FramePath((*above.segments, *frame.segments))
+    used = total_usage(outcome)
     return StepResult(
         name=name_of(frame.step),
         path=path,
@@ -260,5 +306,7 @@ def _result(
         success=not isinstance(outcome, Failure),
         attempts=outcome.attempts,
         latency_s=outcome.latency_s,
+        token_counts=used.tokens,
+        cost_usd=used.cost_usd,
         feedback=feedback_in(outcome),
     )

@@ -133,7 +133,8 @@ def step_segment(name: str, ordinal: int = 0) -> Segment:
 
 def branch_segment(key: BranchKey) -> Segment:
     """The segment of the branch chosen by ``key``; equal only for keys of one type."""
-    text = _escaped(key) if isinstance(key, str) else f"={_escaped(json.dumps(key))}"
+    # str.join, because an enum's member that is a string formats as its name.
+    text = _escaped("".join(key)) if isinstance(key, str) else f"={_escaped(json.dumps(key))}"
     return Segment(SegmentKind.BRANCH, text)
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from time import perf_counter
 from typing import assert_never, cast
 
 from .errors import PolicyContractError
-from .frame import AnyFrame, planned_child
+from .frame import AnyFrame, planned_child, planned_steps
 from .outcomes import (
     Aborted,
     BackgroundLaunched,
@@ -18,9 +17,9 @@ from .outcomes import (
     Success,
     make_success,
 )
-from .path import Segment, step_segment
 from .policy import Call, ExecutorPort
-from .steps import AnyPipeline, AnyStep, Node, Pipeline
+from .steps import AnyPipeline, Node, Pipeline
+from .user_code import Raised, caught_inline
 
 
 class PipelineOrchestrator:
@@ -39,7 +38,7 @@ class PipelineOrchestrator:
     def bind(self, core: ExecutorPort, step: Node) -> Call:
         """The pipeline's call, with its steps' segments worked out."""
         pipeline = cast(AnyPipeline, step)
-        planned = plan_of(pipeline)
+        planned = planned_steps(pipeline)
 
         async def call(frame: AnyFrame) -> StepOutcome:
             started = perf_counter()
@@ -54,7 +53,15 @@ class PipelineOrchestrator:
                 if type(outcome) is Success:
                     data = outcome.output
                     if outcome.update is not None and context is not None:
-                        context = core.contexts.merge(context, outcome.update)
+                        merged = caught_inline(core.contexts.merge, context, outcome.update)
+                        if isinstance(merged, Raised):
+                            return core.failures.build(
+                                frame,
+                                merged.error,
+                                latency_s=perf_counter() - started,
+                                children=children,
+                            )
+                        context = merged
                 elif type(outcome) is not BackgroundLaunched:
                     return _ended_by(outcome, frame, started, children)
             update = None
@@ -66,16 +73,6 @@ class PipelineOrchestrator:
             )
 
         return call
-
-
-def plan_of(pipeline: AnyPipeline) -> tuple[tuple[tuple[Segment, ...], AnyStep], ...]:
-    """Each step with its own part of the path: its name, numbered among its namesakes."""
-    seen: Counter[str] = Counter()
-    planned = []
-    for one in pipeline.steps:
-        planned.append(((step_segment(one.name, seen[one.name]),), one))
-        seen[one.name] += 1
-    return tuple(planned)
 
 
 def _ended_by(

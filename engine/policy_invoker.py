@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
+from time import perf_counter
 
-from .errors import PolicyContractError
+from .errors import PipelineAbortSignal, PolicyContractError
 from .failure_builder import FailureBuilder
 from .frame import AnyFrame
-from .outcomes import Aborted, AbortReason, Chunk, FrameOutcome, Outcome, StepOutcome
+from .outcomes import Chunk, FrameOutcome, Outcome, StepOutcome
 from .policy import BindingPolicy, Call, ExecutorPort, StepPolicy
 from .steps import Node
-from .user_code import Raised, caught
+from .user_code import Raised, caught, caught_inline
 
 
 class PolicyInvoker:
@@ -21,18 +23,25 @@ class PolicyInvoker:
 
     def bind(self, core: ExecutorPort, policy: StepPolicy, step: Node) -> Call:
         """The call of ``step``: the policy's own when it binds, else ``execute``, guarded."""
-        if isinstance(policy, BindingPolicy):
+        if isinstance(policy, BindingPolicy) and _binds_what_it_executes(type(policy)):
             return policy.bind(core, step)
 
         async def call(frame: AnyFrame) -> StepOutcome:
-            given = await caught(policy.execute(core, frame))
+            started = perf_counter()
+            given: object = caught_inline(policy.execute, core, frame)
+            if inspect.isawaitable(given):
+                given = await caught(given)
+            latency = perf_counter() - started
             if isinstance(given, Raised):
-                return self._failures.build(frame, self._failures.cause_of(given.error))
-            return self._identified(given, frame, policy)
+                cause = self._failures.cause_of(given.error)
+                return self._failures.build(frame, cause, latency_s=latency)
+            return self._identified(given, frame, policy, latency)
 
         return call
 
-    def _identified(self, given: object, frame: AnyFrame, policy: StepPolicy) -> FrameOutcome:
+    def _identified(
+        self, given: object, frame: AnyFrame, policy: StepPolicy, latency_s: float
+    ) -> FrameOutcome:
         """The outcome with what only the frame knows; a failure when it is no outcome."""
         if not isinstance(given, Outcome):
             error = PolicyContractError(
@@ -41,7 +50,11 @@ class PolicyInvoker:
             )
             return self._failures.build(frame, error)
         known: FrameOutcome = replace(  # type: ignore[assignment]  # the union's only base
-            given, step=frame.step, segments=frame.segments, index=frame.index
+            given,
+            step=frame.step,
+            segments=frame.segments,
+            index=frame.index,
+            latency_s=given.latency_s or latency_s,
         )
         return known
 
@@ -50,21 +63,28 @@ class PolicyInvoker:
         events = frame.run.events
         if events is None:
             return await proceed(frame)
-        told = await caught(events.frame_started(frame.path, frame.step, frame.data))
+        path = frame.path
+        told = await caught(events.frame_started(path, frame.step, frame.data))
         if isinstance(told, Raised):
             return self._failures.build(frame, self._failures.cause_of(told.error))
-        if events.abort_message is not None:
-            return Aborted(
-                step=frame.step,
-                segments=frame.segments,
-                index=frame.index,
-                reason=AbortReason.SIGNAL,
-                message=events.abort_message,
-            )
-        outcome = await proceed(frame)
+        outcome: StepOutcome
+        if events.abort_message is None:
+            outcome = await proceed(frame)
+        else:
+            outcome = self._failures.build(frame, PipelineAbortSignal(events.abort_message))
         if not isinstance(outcome, Chunk):
-            told = await caught(events.frame_finished(frame.path, outcome))
+            told = await caught(events.frame_finished(path, outcome))
             if isinstance(told, Raised):
                 cause = self._failures.cause_of(told.error)
                 return self._failures.build(frame, cause, children=outcome.children)
         return outcome
+
+
+def _binds_what_it_executes(policy_type: type) -> bool:
+    """Whether ``bind`` is as near as ``execute``: a subclass may override only the latter."""
+    for base in policy_type.__mro__:
+        if "bind" in vars(base):
+            return True
+        if "execute" in vars(base):
+            return False
+    return False

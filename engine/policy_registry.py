@@ -18,7 +18,9 @@ class PolicyRegistry:
     """
 
     def __init__(self, policies: Iterable[StepPolicy] = ()) -> None:
-        self._policies: dict[type, StepPolicy] = {policy.handles: policy for policy in policies}
+        self._policies: dict[type, StepPolicy] = {}
+        for policy in policies:
+            self.register(policy)
 
     def register(self, policy: object, *, handles: type | None = None) -> None:
         """Add ``policy`` for the step type ``handles`` (default: the policy's own ``handles``).

@@ -74,12 +74,12 @@ def children_of(record: FrameRecord, contexts: ContextUpdateManager) -> Sequence
     """The records of the frames inside a pipeline's, with the data and contexts they were given.
 
     A child's input is the output before it; its context is the one that earlier updates made. So
-    neither is stored. The parent of a child is the child before it.
+    neither is stored. The parent of a child is the child before it, or the pipeline's own parent.
     """
     if not isinstance(record.outcome.step, Pipeline):
         return ()
     children: list[FrameRecord] = []
-    data, context, before = record.data, record.context, None
+    data, context, before = record.data, record.context, record.parent
     for outcome in record.outcome.children:
         if isinstance(outcome, Chunk):
             continue

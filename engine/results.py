@@ -36,7 +36,7 @@ class HookError:
 
     hook: str
     event: str
-    error: Exception
+    error: BaseException
 
 
 @dataclass(frozen=True, slots=True)

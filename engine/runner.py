@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
+from contextlib import aclosing
+from typing import TypeAlias, cast
 
 from pydantic import BaseModel, ValidationError
 
 from .context import PipelineContext
 from .errors import (
     ConfigurationError,
+    ContextTypeError,
     PipelineContextInitializationError,
     StepInterrupted,
     UsageLimitExceededError,
@@ -19,12 +21,12 @@ from .executor_core import ExecutorCore
 from .frame import AnyFrame, Extensions, OnChunk, make_execution_frame
 from .hooks import AnyEvent, ChunkArrived, FrameFinished, Hook, Listener
 from .outcomes import Aborted, AbortReason, Chunk, FrameOutcome, RunStatus, Success, status_of
-from .path import FramePath
 from .policy_registry import PolicyRegistry
 from .results import PipelineResult
-from .step_history_tracker import StepHistoryTracker, total_usage
-from .steps import Node, Pipeline
+from .step_history_tracker import StepHistoryTracker
+from .steps import Node, Pipeline, Step
 from .usage import UsageLimits
+from .values import cloned
 
 RunItem: TypeAlias = FrameOutcome | Chunk | PipelineResult
 _Start: TypeAlias = Callable[[tuple[Hook, ...], bool], Coroutine[None, None, PipelineResult]]
@@ -49,9 +51,17 @@ class Flujo:
         hooks: Sequence[Listener] = (),
         registry: PolicyRegistry | None = None,
     ) -> None:
+        if not isinstance(pipeline, Step | Pipeline):
+            raise ConfigurationError(
+                f"Flujo runs a step or a pipeline of steps; found {pipeline!r:.60}"
+            )
+        if context_model is not None and not _is_model(context_model):
+            raise ContextTypeError(
+                f"context_model is a pydantic model (a class); found {context_model!r:.60}"
+            )
         self._pipeline = pipeline
         self._context_model = context_model
-        self._initial_context_data = dict(initial_context_data or {})
+        self._initial_context_data = cloned(dict(initial_context_data or {}))
         self._resources = resources
         self._limits = usage_limits
         self._hooks = tuple(map(Hook.of, hooks))
@@ -79,11 +89,12 @@ class Flujo:
 
     async def stream_async(
         self, data: object = None, *, run_id: str | None = None
-    ) -> AsyncIterator[Chunk | PipelineResult]:
+    ) -> AsyncGenerator[Chunk | PipelineResult, None]:
         """The chunks of all streaming steps as they arrive, and the `PipelineResult` last."""
-        async for item in self.run_async(data, run_id=run_id):
-            if isinstance(item, Chunk | PipelineResult):
-                yield item
+        async with aclosing(self.run_async(data, run_id=run_id).__aiter__()) as items:
+            async for item in items:
+                if isinstance(item, Chunk | PipelineResult):
+                    yield item
 
     def run(self, data: object = None, *, run_id: str | None = None) -> PipelineResult:
         """Run to the end, where no event loop runs.
@@ -121,6 +132,7 @@ class Flujo:
             extensions=extensions,
             hooks=self._hooks + hooks,
         )
+        self._core.plan(frame)
         events = frame.run.events
         if events is not None:
             await events.run_started(frame.path, data)
@@ -134,7 +146,7 @@ class Flujo:
 
     def _new_context(self, data: object) -> BaseModel:
         model = self._context_model or PipelineContext
-        given = dict(self._initial_context_data)
+        given = cast(dict[str, object], cloned(self._initial_context_data))
         if self._context_model is None and isinstance(data, str):
             given.setdefault("initial_prompt", data)
         try:
@@ -149,7 +161,7 @@ class Flujo:
     def _result_of(
         self, frame: AnyFrame, outcome: FrameOutcome, context: BaseModel
     ) -> PipelineResult:
-        used = total_usage(outcome)
+        used = frame.quota.spent  # this run's own, so the total of every attempt
         events = frame.run.events
         status = status_of(outcome)
         if events is not None and events.abort_message is not None:
@@ -158,12 +170,16 @@ class Flujo:
             run_id=frame.run_id,
             status=status,
             output=outcome.output if isinstance(outcome, Success) else None,
-            step_history=self._history.results(outcome, FramePath()),
+            step_history=self._history.history(outcome),
             total_cost_usd=used.cost_usd,
             total_tokens=used.tokens,
             final_pipeline_context=context_after(self._core, outcome, context),
-            hook_errors=tuple(events.errors) if events is not None else (),
+            hook_errors=events.errors if events is not None else (),
         )
+
+
+def _is_model(given: object) -> bool:
+    return isinstance(given, type) and issubclass(given, BaseModel)
 
 
 def context_after(core: ExecutorCore, outcome: FrameOutcome, before: BaseModel) -> BaseModel:
@@ -207,7 +223,7 @@ class RunHandle:
         self._begin()
         return await self._start((), self._stream)
 
-    async def __aiter__(self) -> AsyncIterator[RunItem]:
+    async def __aiter__(self) -> AsyncGenerator[RunItem, None]:
         self._begin()
         queue: asyncio.Queue[FrameOutcome | Chunk | None] = asyncio.Queue()
 

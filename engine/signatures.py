@@ -32,8 +32,8 @@ class CallKind(Enum):
 class CallShape:
     """How to call a step's function.
 
-    ``data`` names the parameter that gets the input when it is keyword-only, is ``""`` when the
-    input goes first, and ``None`` when the function takes none.
+    ``data`` is ``""`` when the input goes first, names the parameter that gets it otherwise, and
+    is ``None`` when the function takes none.
     """
 
     kind: CallKind
@@ -49,7 +49,7 @@ def call_shape(function: Callable[..., object], name: str) -> CallShape:
     Raises `StepSignatureError` when a parameter without default is neither the input nor one of
     `INJECTED`, and for synchronous generator functions.
     """
-    plain = _unwrapped(function)
+    plain = underlying(function)
     if inspect.isgeneratorfunction(plain):
         raise StepSignatureError(
             f"step {name!r} is a generator function, which a step cannot be: return a list, "
@@ -65,20 +65,25 @@ def call_shape(function: Callable[..., object], name: str) -> CallShape:
     except (TypeError, ValueError):  # some builtins tell no signature
         return CallShape(kind, "", (), None, None)
     hints = _hints(plain)
+    returned = function if inspect.isclass(function) else hints.get("return", object)
     data = _data_parameter(parameters, name)
     return CallShape(
         kind=kind,
-        data=None if data is None else (data.name if data.kind is data.KEYWORD_ONLY else ""),
+        data=None if data is None else "" if data is parameters[0] else data.name,
         injected=tuple(p.name for p in parameters if _is_injected(p)),
         input_type=_classes(hints.get(data.name, object)) if data is not None else None,
-        output_type=_classes(hints.get("return", object)) if kind is not CallKind.STREAM else None,
+        output_type=_classes(returned) if kind is not CallKind.STREAM else None,
     )
 
 
-def _unwrapped(function: Callable[..., object]) -> Callable[..., object]:
+def underlying(function: Callable[..., object]) -> Callable[..., object]:
+    """The function whose annotations a callable has: itself, its ``__call__`` or ``__init__``."""
     while isinstance(function, functools.partial):
         function = function.func
-    if inspect.isroutine(function) or inspect.isclass(function):
+    if inspect.isclass(function):
+        init: Callable[..., object] = function.__init__
+        return init
+    if inspect.isroutine(function):
         return function
     call: Callable[..., object] = type(function).__call__
     return call
@@ -144,13 +149,20 @@ def may_flow(given: CheckedType, wanted: CheckedType) -> bool:
     """Whether a value declared as ``given`` can be one that is declared as ``wanted``."""
     if given is None or wanted is None:
         return True
-    return any(issubclass(g, w) or issubclass(w, g) for g in given for w in wanted)
+    return any(_may_be(g, w) for g in given for w in wanted)
+
+
+def _may_be(given: type, wanted: type) -> bool:
+    if given in _ABSTRACT or wanted in _ABSTRACT:
+        return issubclass(given, wanted)
+    related = issubclass(given, wanted) or issubclass(wanted, given)
+    return related or inspect.isabstract(given) or inspect.isabstract(wanted)
 
 
 def type_names(classes: tuple[type, ...]) -> str:
     """``int | str`` for people."""
-    names = ("None" if c is type(None) else c.__name__ for c in classes if c not in _ABSTRACT)
-    return " | ".join(names)
+    named = [c for c in classes if c not in _ABSTRACT] or classes
+    return " | ".join("None" if c is type(None) else c.__name__ for c in named)
 
 
 _ABSTRACT = frozenset({numbers.Integral, numbers.Real, numbers.Complex})

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from types import AsyncGeneratorType, GeneratorType
 from typing import TypeAlias, cast
 
 from pydantic import BaseModel
@@ -19,14 +19,13 @@ from .signatures import CallKind, CallShape, call_shape, type_names
 from .steps import Agent, AnyStep, StreamingAgent
 from .usage import Metered
 from .user_code import run_in_thread, run_inline
+from .values import ATOMS
 
 BodyCall: TypeAlias = Callable[[AnyFrame, BaseModel | None], Awaitable[object]]
 _Arguments: TypeAlias = tuple[tuple[object, ...], dict[str, object]]
 
-NOT_YET_OUTPUTS = frozenset(
-    {CoroutineType, GeneratorType, AsyncGeneratorType, asyncio.Task, asyncio.Future, Metered}
-)
-"""Types of what a call may return that is not the step's output itself."""
+PLAIN_OUTPUTS = ATOMS | {list, dict, tuple, set, frozenset}
+"""Types of outputs that `finished` need not look at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +44,7 @@ def body_of(step: AnyStep) -> Body:
     """The body of ``step``; `MissingAgentError` when it has none."""
     function, shape = function_of(step)
     in_thread = shape.kind is CallKind.SYNC and runs_in_thread(step)
+    takes_context = "context" in shape.injected
     match shape.kind:
         case CallKind.STREAM:
             call = _streaming(function, shape)
@@ -54,10 +54,11 @@ def body_of(step: AnyStep) -> Body:
             call = _threaded(function, shape)
         case CallKind.SYNC:
             call = _inline(function, shape)
-    if isinstance(step.agent, StreamingAgent):
-        stream = step.agent.stream
-        call = _streaming_on_request(call, _streaming(stream, call_shape(stream, step.name)))
-    return Body(call, "context" in shape.injected, in_thread)
+    if isinstance(step.agent, StreamingAgent) and callable(step.agent.stream):
+        streamed = call_shape(step.agent.stream, step.name)
+        call = _streaming_on_request(call, _streaming(step.agent.stream, streamed))
+        takes_context = takes_context or "context" in streamed.injected
+    return Body(call, takes_context, in_thread)
 
 
 def function_of(step: AnyStep) -> tuple[Callable[..., object], CallShape]:
@@ -144,9 +145,11 @@ def _streaming(function: Callable[..., object], shape: CallShape) -> BodyCall:
     async def call(frame: AnyFrame, context: BaseModel | None) -> object:
         positional, named = _arguments(shape, frame, context)
         chunks: list[object] = []
-        async for data in cast(AsyncIterator[object], function(*positional, **named)):
-            chunks.append(data)
-            await _give_chunk(frame, data)
+        source = cast(AsyncGenerator[object, None], function(*positional, **named))
+        async with aclosing(source):
+            async for data in source:
+                chunks.append(data)
+                await _give_chunk(frame, data)
         return _joined(chunks)
 
     return call
@@ -168,7 +171,7 @@ async def _give_chunk(frame: AnyFrame, data: object) -> None:
         await events.chunk_arrived(chunk)
     if on_chunk is not None:
         given = run_inline(on_chunk, chunk)
-        if given is not None:
+        if inspect.isawaitable(given):
             await given
 
 
@@ -183,8 +186,10 @@ def _joined(chunks: list[object]) -> object:
 
 async def finished(output: object) -> object:
     """The output that ``output`` stands for: awaited if it must be, refused if it cannot be."""
-    if type(output) not in NOT_YET_OUTPUTS:
+    if type(output) in PLAIN_OUTPUTS:
         return output
+    if isinstance(output, Metered):
+        return Metered(await finished(output.output), output.usage)
     if inspect.isawaitable(output):
         awaited: object = await output
         return await finished(awaited)

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import overload
 
-from .outcomes import Chunk, Failure, FrameOutcome, Outcome, StepOutcome, Success
+from .outcomes import (
+    Aborted,
+    Chunk,
+    Failure,
+    FrameOutcome,
+    Outcome,
+    Paused,
+    StepOutcome,
+    Success,
+)
 from .path import FramePath, Segment, SegmentKind
 from .results import StepResult
 from .steps import Pipeline, name_of
@@ -13,6 +24,10 @@ from .usage import FREE, Usage
 
 class StepHistoryTracker:
     """Reads outcomes: results, totals, and the frame that ended a run."""
+
+    def history(self, outcome: FrameOutcome) -> Sequence[StepResult]:
+        """The results of a run's root outcome, made when they are first read."""
+        return _History(lambda: self.results(outcome, FramePath()))
 
     def results(self, outcome: FrameOutcome, above: FramePath) -> Sequence[StepResult]:
         """The results of ``outcome``'s steps; ``above`` is the path of its parent.
@@ -42,6 +57,33 @@ class StepHistoryTracker:
                 result for child in _ended(outcome.children) for result in self.results(child, path)
             ],
         )
+
+
+class _History(Sequence[StepResult]):
+    """A list that is made when it is first read."""
+
+    def __init__(self, make: Callable[[], Sequence[StepResult]]) -> None:
+        self._make = make
+
+    @cached_property
+    def _made(self) -> Sequence[StepResult]:
+        return self._make()
+
+    @overload
+    def __getitem__(self, index: int) -> StepResult: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[StepResult]: ...
+    def __getitem__(self, index: int | slice) -> StepResult | Sequence[StepResult]:
+        return self._made[index]
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+    def __eq__(self, other: object) -> bool:
+        return self._made == (other._made if isinstance(other, _History) else other)
+
+    def __repr__(self) -> str:
+        return repr(self._made)
 
 
 def _ended(children: Sequence[StepOutcome]) -> Iterator[FrameOutcome]:
@@ -78,6 +120,18 @@ def deepest_end(outcome: FrameOutcome, above: FramePath) -> tuple[FrameOutcome, 
     """The frame that ended the run, and its path: down along the children without success."""
     path = path_of(outcome, above)
     for child in reversed(list(_ended(outcome.children))):
-        if not isinstance(child, Success):
+        if _ended_with(outcome, child):
             return deepest_end(child, path)
     return outcome, path
+
+
+def _ended_with(outcome: FrameOutcome, child: FrameOutcome) -> bool:
+    """Whether ``outcome`` is what ``child`` made of the frame around it."""
+    match outcome, child:
+        case Failure(), Failure():
+            return outcome.error is child.error
+        case Aborted(), Aborted():
+            return outcome.message == child.message
+        case Paused(), Paused():
+            return outcome.message == child.message
+    return False

@@ -12,6 +12,7 @@ from typing import (
     Protocol,
     Self,
     TypeAlias,
+    TypeGuard,
     TypeVar,
     cast,
     overload,
@@ -21,7 +22,7 @@ from typing import (
 from pydantic import BaseModel, ConfigDict, Field
 
 from .errors import ConfigurationError
-from .signatures import CallShape, call_shape, may_flow, type_names
+from .signatures import CallKind, CallShape, call_shape, may_flow, type_names
 from .usage import UsageEstimate
 
 InT_contra = TypeVar("InT_contra", contravariant=True)
@@ -88,6 +89,9 @@ class Step(Generic[InT_contra, OutT_co]):
 
     def __new__(cls, **declared: object) -> Self:
         """Make an `AgentStep` of ``Step(agent=…)`` when the agent has a ``run``."""
+        if cls.__hash__ is not object.__hash__:  # a subclass declared without eq=False
+            cls.__hash__ = object.__hash__  # type: ignore[method-assign]
+            cls.__eq__ = object.__eq__  # type: ignore[method-assign]
         if cls is Step and isinstance(declared.get("agent"), Agent):
             return cast(Self, super().__new__(AgentStep))
         return super().__new__(cls)
@@ -96,6 +100,18 @@ class Step(Generic[InT_contra, OutT_co]):
         if not self.name:
             raise ConfigurationError("a step needs a name; found an empty one")
         object.__setattr__(self, "shape", self._shape())
+
+        if self.keeps_the_loop and self.config.timeout_s is not None:
+            raise ConfigurationError(
+                f"step {self.name!r}: timeout_s cannot be kept for a synchronous function on the "
+                "loop; leave out thread=False"
+            )
+
+    @property
+    def keeps_the_loop(self) -> bool:
+        """Whether the step is a synchronous function that was told not to leave the loop."""
+        is_sync = self.shape is not None and self.shape.kind is CallKind.SYNC
+        return is_sync and self.config.thread is False
 
     def _shape(self) -> CallShape | None:
         return call_shape(self.agent, self.name) if callable(self.agent) else None
@@ -112,7 +128,7 @@ class Step(Generic[InT_contra, OutT_co]):
     def __rshift__(
         self, other: Step[OutT_co, NextT] | Pipeline[OutT_co, NextT]
     ) -> Pipeline[InT_contra, NextT]:
-        return Pipeline.of(self, other)
+        return Pipeline.of(self, other) if is_node(other) else NotImplemented
 
     @classmethod
     def from_callable(
@@ -162,6 +178,11 @@ class Pipeline(Generic[InT_contra, OutT_co]):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", tuple(self.steps))
+        for one in self.steps:
+            if not is_node(one):
+                raise ConfigurationError(
+                    f"a pipeline is made of steps; found {type(one).__name__}: {one!r:.60}"
+                )
         if not self.steps:
             raise ConfigurationError("a pipeline needs at least one step")
         by_name: dict[str, AnyStep] = {}
@@ -187,10 +208,15 @@ class Pipeline(Generic[InT_contra, OutT_co]):
     def __rshift__(
         self, other: Step[OutT_co, NextT] | Pipeline[OutT_co, NextT]
     ) -> Pipeline[InT_contra, NextT]:
-        return Pipeline.of(self, other)
+        return Pipeline.of(self, other) if is_node(other) else NotImplemented
 
     def __repr__(self) -> str:
         return f"<Pipeline {name_of(self)}>"
+
+
+def is_node(value: object) -> TypeGuard[Node]:
+    """Whether ``value`` is a step or a pipeline."""
+    return isinstance(value, Step | Pipeline)
 
 
 AnyPipeline: TypeAlias = Pipeline[Never, object]

@@ -28,6 +28,8 @@ class Usage:
         for name, part in (("cost_usd", cost_usd), ("tokens", tokens), ("requests", requests)):
             if isinstance(part, bool) or not math.isfinite(part) or part < 0:
                 raise ValueError(f"{name} must be a finite number, zero or more; found {part!r}")
+            if name != "cost_usd" and not isinstance(part, int):
+                raise ValueError(f"{name} are counted whole; found {part!r}")
         return cls(round(cost_usd * MICROS), tokens, requests)
 
     @property
@@ -80,6 +82,9 @@ class UsageLimits(BaseModel):
     total_requests_limit: Annotated[int, Field(ge=0)] | None = None
 
 
+UNLIMITED = UsageLimits()
+
+
 @dataclass(frozen=True, slots=True)
 class Refused:
     """A reservation that does not fit."""
@@ -99,7 +104,7 @@ class Quota:
     __slots__ = ("limits", "overdrawn", "reserved", "spent")
 
     def __init__(self, limits: UsageLimits | None = None) -> None:
-        self.limits = limits or UsageLimits()
+        self.limits = limits or UNLIMITED
         self.reserved = FREE
         self.spent = FREE
         self.overdrawn = False

@@ -53,8 +53,6 @@ def caught_inline(function: Callable[[*Ts], T], *args: *Ts) -> T | Raised:
     """Call synchronous user code on this thread; whatever it raises comes back as `Raised`."""
     try:
         return function(*args)
-    except GeneratorExit:
-        raise
     except BaseException as error:  # noqa: BLE001  # this is the border
         return Raised(error)
 
@@ -63,10 +61,27 @@ async def caught(work: Awaitable[T]) -> T | Raised:
     """Await user code; whatever it raises, cancellation included, comes back as `Raised`."""
     try:
         return await work
-    except GeneratorExit:
-        raise
-    except BaseException as error:  # noqa: BLE001  # this is the border
+    except BaseException as error:
+        if isinstance(error, GeneratorExit) and not _in_a_task():
+            raise  # not the step's: this coroutine is being closed
         return Raised(error)
+
+
+def _in_a_task() -> bool:
+    try:
+        return asyncio.current_task() is not None
+    except RuntimeError:
+        return False
+
+
+def is_cancelled(error: BaseException) -> bool:
+    """Whether ``error`` is a cancellation that somebody asked of the current task.
+
+    Code can raise ``CancelledError`` without that, most often by awaiting what was cancelled.
+    """
+    task = asyncio.current_task()
+    asked = task is not None and bool(task.cancelling())
+    return asked and isinstance(error, asyncio.CancelledError)
 
 
 async def run_in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

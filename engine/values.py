@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import copy
 import struct
+from collections import OrderedDict
 from collections.abc import Iterable
+from typing import cast
 
 from pydantic import BaseModel
 
@@ -19,25 +21,29 @@ ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
 def cloned(value: object) -> object:
     """A deep copy of ``value`` that shares only what cannot change.
 
-    Raises what ``copy.deepcopy`` raises for values that cannot be copied (locks, connections).
+    What several places hold is copied once. Raises what ``copy.deepcopy`` raises for values that
+    cannot be copied (locks, connections).
     """
-    try:
-        return _cloned(value)
-    except RecursionError:
-        return copy.deepcopy(value)  # keeps cycles, which the walk below does not
+    return value if type(value) in ATOMS else _cloned(value, {})
 
 
-def _cloned(value: object) -> object:
+def _cloned(value: object, memo: dict[int, object]) -> object:
+    """As ``copy.deepcopy`` with ``memo``, without its overhead for plain lists and dicts."""
     kind = type(value)
-    if kind in ATOMS:
-        return value
-    if kind is list:
-        assert isinstance(value, list)
-        return [item if type(item) in ATOMS else _cloned(item) for item in value]
-    if kind is dict:
-        assert isinstance(value, dict)
-        return {key: item if type(item) in ATOMS else _cloned(item) for key, item in value.items()}
-    return copy.deepcopy(value)
+    if kind is list and id(value) not in memo:
+        items: list[object] = []
+        memo[id(value)] = items
+        for item in cast(list[object], value):
+            items.append(item if type(item) in ATOMS else _cloned(item, memo))
+        return items
+    if kind is dict and id(value) not in memo:
+        table: dict[object, object] = {}
+        memo[id(value)] = table
+        for key, item in cast(dict[object, object], value).items():
+            own = key if type(key) in ATOMS else _cloned(key, memo)
+            table[own] = item if type(item) in ATOMS else _cloned(item, memo)
+        return table
+    return copy.deepcopy(value, memo)
 
 
 def exactly_equal(left: object, right: object) -> bool:
@@ -46,27 +52,55 @@ def exactly_equal(left: object, right: object) -> bool:
     ``==`` is not enough to see a change: it holds for ``1`` and ``True``, for ``0.0`` and ``-0.0``.
     NaN equals NaN here. A value whose ``==`` does not answer with a bool counts as different.
     """
+    return _equal(left, right, set())
+
+
+def _equal(left: object, right: object, open_pairs: set[tuple[int, int]]) -> bool:
+    """``open_pairs`` are those being compared further out: where a cycle closes, it is equal."""
     if left is right:
         return True
     if type(left) is not type(right):
         return False
+    if isinstance(left, float) and isinstance(right, float):
+        return struct.pack("d", left) == struct.pack("d", right)
+    if type(left) in ATOMS:
+        return left == right
+    pair = (id(left), id(right))
+    if pair in open_pairs:
+        return True
+    open_pairs.add(pair)
+    try:
+        return _equal_inside(left, right, open_pairs)
+    finally:
+        open_pairs.discard(pair)
+
+
+def _equal_inside(left: object, right: object, open_pairs: set[tuple[int, int]]) -> bool:
     match left, right:
-        case (float(), float()):
-            return struct.pack("d", left) == struct.pack("d", right)
         case (list() | tuple(), list() | tuple()):
-            return len(left) == len(right) and all_equal(left, right)
+            return len(left) == len(right) and all(
+                _equal(a, b, open_pairs) for a, b in zip(left, right, strict=True)
+            )
+        case (OrderedDict(), OrderedDict()) if list(left) != list(right):
+            return False
         case (dict(), dict()):
-            return left.keys() == right.keys() and all(
-                exactly_equal(item, right[key]) for key, item in left.items()
+            keys = {key: key for key in right}
+            return len(left) == len(right) and all(
+                key in keys
+                and _equal(key, keys[key], open_pairs)
+                and _equal(item, right[key], open_pairs)
+                for key, item in left.items()
             )
         case (set() | frozenset(), set() | frozenset()):
-            tagged = [{(type(item), item) for item in side} for side in (left, right)]
-            return tagged[0] == tagged[1]
+            items = {item: item for item in right}
+            return len(left) == len(right) and all(
+                item in items and _equal(item, items[item], open_pairs) for item in left
+            )
         case (BaseModel(), BaseModel()):
-            return exactly_equal(state_of(left), state_of(right))
+            return _equal(state_of(left), state_of(right), open_pairs)
     equal: object = left == right
     if equal is not True and type(left).__eq__ is object.__eq__ and hasattr(left, "__dict__"):
-        return exactly_equal(vars(left), vars(right))
+        return _equal(vars(left), vars(right), open_pairs)
     return equal is True
 
 
@@ -77,8 +111,9 @@ def all_equal(left: Iterable[object], right: Iterable[object]) -> bool:
 
 def state_of(model: BaseModel) -> dict[str, object]:
     """All that a pydantic model holds: fields, extras and private attributes, by name."""
+    fields = type(model).model_fields
     return {
-        **vars(model),
+        **{name: value for name, value in vars(model).items() if name in fields},
         **(model.__pydantic_extra__ or {}),
         **(model.__pydantic_private__ or {}),
     }

@@ -11,11 +11,10 @@ import asyncio
 import inspect
 import sys
 from asyncio.events import Handle
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from types import FrameType
-from typing import Literal, TypeVar
+from typing import Literal, NoReturn, TypeVar
 
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import no_var_expand
@@ -36,7 +35,6 @@ _STEP_OF_A_LOOP = Handle._run.__code__
 T = TypeVar("T")
 Handler = Callable[[str, str | None], Coroutine[None, None, object]]
 Magic = Callable[[str, str | None], object]
-
 
 # A loop keeps no hard reference to its tasks.
 _left_behind: set[asyncio.Task[object]] = set()
@@ -68,13 +66,14 @@ async def guarded(work: Work[T], *, limit: float = LIMIT) -> T:
     """
     __tracebackhide__ = True
     loop = asyncio.get_running_loop()
-    run = Run(limit, given_up := loop.create_future())
+    given_up = loop.create_future()
+    run = Run(limit, given_up)
     cancelled: asyncio.CancelledError | None = None
     with watching(run):
         task = loop.create_task(run.carry(work), context=run.context())
         while not (task.done() or given_up.done()):
             try:
-                await asyncio.wait([task, given_up], return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({task, given_up}, return_when=asyncio.FIRST_COMPLETED)
             except asyncio.CancelledError as error:
                 cancelled = error
                 task.cancel()
@@ -151,8 +150,11 @@ class Awaiting:
     async def _await(self, line: str, body: str | None, cell: Cell | None) -> object:
         __tracebackhide__ = True
         self.last_way = Way("awaited", "the cell runs on the kernel's own loop")
-        with _errors_of_a_cell(self._shell), running(cell):
-            return await guarded(lambda: self._handler(line, body))
+        try:
+            with running(cell):
+                return await guarded(lambda: self._handler(line, body))
+        except (StepInterrupted, SyntaxError) as error:
+            _raise_in_a_cell(error, self._shell)
 
     def _bridged_magic(self) -> Magic:
         @no_var_expand
@@ -160,9 +162,13 @@ class Awaiting:
             __tracebackhide__ = True
             caller = sys._getframe(2)  # this function < run_…_magic < the code with the call
             self.last_way = Way("bridge", _why_not_awaited(self._shell, caller))
-            with _errors_of_a_cell(self._shell), running(current_cell(self._shell)):
-                return run_bridged(lambda: self._handler(without_semicolon(line), cell))
+            try:
+                with running(current_cell(self._shell)):
+                    return run_bridged(lambda: self._handler(without_semicolon(line), cell))
+            except (StepInterrupted, SyntaxError) as error:
+                _raise_in_a_cell(error, self._shell)
 
+        bridged.__doc__ = self._handler.__doc__  # what `%name?` shows
         return bridged
 
 
@@ -210,21 +216,16 @@ def _why_not_awaited(shell: InteractiveShell, caller: FrameType) -> str:
     return "another command ran the call, or the cell began before this extension was loaded"
 
 
-@contextmanager
-def _errors_of_a_cell(shell: InteractiveShell) -> Iterator[None]:
-    """Give an error the form in which it may leave a magic."""
+def _raise_in_a_cell(error: StepInterrupted | SyntaxError, shell: InteractiveShell) -> NoReturn:
+    """Raise an error in the form in which it may leave a magic."""
     __tracebackhide__ = True
-    try:
-        yield
-    except StepInterrupted as interrupt:
-        if not _stands_on_the_cells_stack():
-            raise
-        raise CellInterrupted(str(interrupt) or "interrupted") from interrupt
-    except SyntaxError as error:
-        if error.filename and shell.compile.format_code_name(error.filename):
+    match error:
+        case StepInterrupted() if _stands_on_the_cells_stack():
+            raise CellInterrupted(str(error) or "interrupted") from error
+        case SyntaxError(filename=str(name)) if shell.compile.format_code_name(name):
             # In a cell's own text. IPython would show all frames on the way to its parser.
-            error.__traceback__ = None
-        raise
+            raise error.with_traceback(None)
+    raise error
 
 
 def _stands_on_the_cells_stack() -> bool:

@@ -40,6 +40,9 @@ class RunInterrupted(StepInterrupted):
         super().__init__("\n".join(lines))
         self.record = record
 
+    def _render_traceback_(self) -> list[str]:
+        return str(self).splitlines()
+
 
 def unknown(kind: str, found: str, known: Iterable[str]) -> UsageError:
     """A one-line error for a name that does not exist, with the nearest that does."""

@@ -145,7 +145,7 @@ class Front:
                 failed.__cause__ = cause
                 return failed
             case Aborted(reason=AbortReason.INTERRUPTED):
-                lines = [f"{record.name} at {path}, as {record.id}   ← {entry.origin}", *kept]
+                lines = [f"Interrupted: {record.name} at {path}   ← {entry.origin}", *kept]
                 return RunInterrupted(record, lines)
             case _:
                 lines = [

@@ -10,6 +10,8 @@ The rules:
   after that it is cancelled too (a step may have swallowed the interrupt).
 * A second press within `AGAIN` seconds also raises in coroutines that block, cancels at once, and
   shortens the wait for clean-up to `HARD_LIMIT`.
+* An interrupt that finds its run just finished stops the next run, if one begins within
+  `POSTPONED` seconds: a cell that loops over short runs must end too.
 * A handler belongs to the runs that began while it was in force. The kernel replaces it when a
   cell ends; a run that a user left in the background then takes no interrupts meant for others.
 """
@@ -38,6 +40,7 @@ Work = Callable[[], Coroutine[None, None, T]]
 
 AGAIN = 2.0
 GRACE = 1.0
+POSTPONED = 1.0
 LIMIT = 10.0
 HARD_LIMIT = 1.0
 LOOK_AGAIN, LOOK_OFTEN, LOOK_SELDOM = 0.02, 0.5, 0.25
@@ -59,7 +62,9 @@ class Run:
         self.limit = limit
         self.given_up = given_up
         self.interrupted = False
+        self.taken = False
         self.active = False
+        self.is_outermost = False
         self.parent = _current_run.get()
         self.inner: list[Run] = []
         self._task: asyncio.Task[object] | None = None
@@ -67,6 +72,7 @@ class Run:
         self._thread = 0
         self._deadline = float("inf")
         self._told = False
+        self._unwinds = False
 
     def context(self) -> Context:
         """A copy of the current context in which this run is the current one."""
@@ -93,6 +99,7 @@ class Run:
 
     def interrupt(self, hit: Run | None, *, hard: bool) -> None:
         """Stop the run; ``hit`` is the one in which ``KeyboardInterrupt`` is being raised."""
+        self.taken = False
         for run in tuple(self.inner):
             run.interrupt(hit, hard=hard)
         self.interrupted = True
@@ -100,9 +107,12 @@ class Run:
             self._deadline, time.monotonic() + (HARD_LIMIT if hard else self.limit)
         )
         self._told = self is hit
+        self._unwinds = bool(self.inner) or self is hit
         self.raise_in_own_thread(awaited=hard)
-        unwinds = bool(self.inner) or self._told
-        self._ask(GRACE if unwinds and not hard else 0.0)
+        loop, task = self._loop, self._task
+        if loop is not None and task is not None:  # else it is over, or `carry` will see it
+            with suppress(RuntimeError):  # the loop has just been closed: it is over
+                loop.call_soon_threadsafe(self._hear, loop, task, hard)
 
     def deaf(self) -> Iterator[Run]:
         """The innermost runs that were interrupted and have not heard of it: their loop is busy."""
@@ -118,30 +128,31 @@ class Run:
         frame = sys._current_frames().get(self._thread)
         if _may_raise_at(frame, awaited=awaited):
             self._told = _raise_in_thread(self._thread)
+            self.take()
+
+    def take(self) -> None:
+        """Note that the interrupt was raised in this run's user code, and so in all around it."""
+        run: Run | None = self
+        while run is not None:
+            run.taken = run._unwinds = True
+            run = run.parent
 
     @property
     def is_on_main_thread(self) -> bool:
         """Whether its loop runs where Python delivers signals."""
-        return self._thread == threading.main_thread().ident
+        return self._thread == _main_thread_ident()
 
     @property
     def is_overdue(self) -> bool:
         """Whether it was interrupted, and its clean-up has taken longer than the limit."""
         return time.monotonic() > self._deadline
 
-    def _ask(self, delay: float) -> None:
-        loop, task = self._loop, self._task
-        if loop is None or task is None:
-            return  # it is over, or `carry` will see that it was interrupted
-        with suppress(RuntimeError):  # its loop has just been closed: it is over
-            loop.call_soon_threadsafe(self._hear, loop, task, delay)
-
     def _hear(
-        self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[object], delay: float
+        self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[object], hard: bool
     ) -> None:
         self._told = True
-        if delay:
-            loop.call_later(delay, task.cancel)
+        if self._unwinds and not hard:
+            loop.call_later(GRACE, task.cancel)
         else:
             task.cancel()
         loop.call_later(max(0.0, self._deadline - time.monotonic()), self.give_up)
@@ -185,10 +196,12 @@ class _Guard:
             self._hard = now - self._pressed < AGAIN
             self._pressed = now
         self._raised = _may_raise_at(frame, awaited=self._hard)
+        hit = _current_run.get() if self._raised else None
         if not looking_again:
-            hit = _current_run.get() if self._raised else None
             for run in tuple(self._runs):
                 run.interrupt(hit, hard=self._hard)
+        if hit is not None:
+            hit.take()
         if self._raised:
             raise KeyboardInterrupt
         if self._insisting is None or not self._insisting.is_alive():
@@ -201,6 +214,8 @@ class _Guard:
 
     @contextmanager
     def watching(self, run: Run) -> Iterator[None]:
+        run.is_outermost = True
+        run.interrupted = _postponed.is_due()
         self._runs.append(run)
         try:
             yield
@@ -212,6 +227,8 @@ class _Guard:
     def _end(self) -> None:
         with self._ending:
             self._over.set()
+        while self._is_second_look:  # a signal is on its way, and is not for the former handler
+            time.sleep(0)
         if self._is_in_force():
             signal.signal(signal.SIGINT, self._former)
 
@@ -233,7 +250,7 @@ class _Guard:
                     run.raise_in_own_thread(awaited=self._hard)
                 if any(run.is_on_main_thread for run in deaf) and self._is_in_force():
                     self._is_second_look = True
-                    _thread.interrupt_main()
+                    _signal_main_thread()
             if time.monotonic() - self._pressed > LOOK_OFTEN:
                 pause = LOOK_SELDOM
 
@@ -251,6 +268,8 @@ def watching(run: Run) -> Iterator[None]:
     run.active = True
     try:
         if outer is not None:
+            # What an interrupted run still begins is stopped with it, unless it caught that.
+            run.interrupted = outer.interrupted and not outer.taken
             outer.inner.append(run)
             try:
                 yield
@@ -268,8 +287,8 @@ def watching(run: Run) -> Iterator[None]:
 def settled(run: Run, result: Callable[[], T]) -> T:
     """What a run that is over came to.
 
-    An interrupt that came too late (the work had finished, or swallowed it) does not cost the
-    value; it is told on stderr.
+    An interrupt does not cost the value of work that finished in spite of it. Either user code
+    caught it, and has dealt with it; or it came too late, and the next run takes it.
     """
     __tracebackhide__ = True
     try:
@@ -278,9 +297,30 @@ def settled(run: Run, result: Callable[[], T]) -> T:
         if run.interrupted:
             raise StepInterrupted("interrupted") from None
         raise
-    if run.interrupted:
-        sys.stderr.write("The interrupt came too late: the run had finished.\n")
+    if run.interrupted and run.is_outermost:
+        if run.taken:
+            sys.stderr.write("The run caught the interrupt, and went on to its end.\n")
+        else:
+            _postponed.put()
+            sys.stderr.write("The interrupt came too late: the run had just finished.\n")
     return value
+
+
+class _Postponed:
+    """An interrupt that found its run finished, for the next one."""
+
+    def __init__(self) -> None:
+        self._since = float("-inf")
+
+    def put(self) -> None:
+        self._since = time.monotonic()
+
+    def is_due(self) -> bool:
+        since, self._since = self._since, float("-inf")
+        return time.monotonic() - since < POSTPONED
+
+
+_postponed = _Postponed()
 
 
 def _guard_in_force() -> _Guard | None:
@@ -307,6 +347,19 @@ def _waits_for_a_run(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+def _signal_main_thread() -> None:
+    if sys.platform == "win32":
+        _thread.interrupt_main()
+    else:  # this also ends a call that waits, such as time.sleep
+        signal.pthread_kill(_main_thread_ident(), signal.SIGINT)
+
+
+def _main_thread_ident() -> int:
+    ident = threading.main_thread().ident
+    assert ident is not None
+    return ident
 
 
 def _raise_in_thread(ident: int) -> bool:

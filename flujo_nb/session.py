@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeGuard
 from uuid import uuid4
 
 from IPython.core.error import UsageError
@@ -19,7 +18,7 @@ from flujo_nb.engine.frame import make_execution_frame
 from flujo_nb.engine.outcomes import FrameOutcome, Success
 from flujo_nb.engine.path import FramePath, Segment, SegmentKind
 from flujo_nb.engine.record import FrameRecord, children_of
-from flujo_nb.engine.steps import AnyPipeline, Node, Pipeline, Step
+from flujo_nb.engine.steps import AnyPipeline, Node, Pipeline, is_node
 from flujo_nb.engine.usage import Quota, UsageLimits
 
 from .border import Copied, copied
@@ -205,11 +204,6 @@ class Session:
         entry = Entry(record, request.cell, start.origin, notes)
         self.entries.append(entry)
         return entry
-
-
-def is_node(value: object) -> TypeGuard[Node]:
-    """Whether ``value`` is a step or a pipeline."""
-    return isinstance(value, Step | Pipeline)
 
 
 def nodes_in(namespace: Mapping[str, object]) -> list[str]:

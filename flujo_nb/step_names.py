@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
 
-from .session import Registered, is_node
+from flujo_nb.engine.steps import is_node
+
+from .session import Registered
 
 
 class StepNames(MutableMapping[str, object]):

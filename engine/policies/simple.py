@@ -6,18 +6,15 @@ from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import cast
 
-from ..agent_orchestrator import AgentOrchestrator
-from ..failure_builder import feedback_of
+from ..agent_orchestrator import AgentOrchestrator, ended_attempt
 from ..frame import AnyFrame
 from ..outcomes import StepOutcome, make_success
 from ..policy import Call, ExecutorPort
 from ..signatures import CallKind
-from ..step_body import NOT_YET_OUTPUTS, finished, function_of, runs_in_thread
+from ..step_body import PLAIN_OUTPUTS, finished, function_of, runs_in_thread
 from ..steps import AnyStep, Node, Step
 from ..usage import FREE, Metered
 from ..user_code import Raised, caught, caught_inline
-
-_IRREGULAR = NOT_YET_OUTPUTS | {Raised}
 
 
 class SimpleStepExecutor:
@@ -85,7 +82,7 @@ class _OneAttempt:
                 output = caught_inline(function, data)
             else:
                 output = await caught(start(data))
-            if type(output) in _IRREGULAR:
+            if type(output) not in PLAIN_OUTPUTS:
                 return await self._settle(frame, output, started)
             latency = perf_counter() - started
             return make_success(
@@ -95,7 +92,7 @@ class _OneAttempt:
         return call
 
     async def _settle(self, frame: AnyFrame, output: object, started: float) -> StepOutcome:
-        """The outcome when what the function returned, or raised, is not yet the output."""
+        """The outcome when what the function returned may be no output yet, or it raised."""
         usage = FREE
         if not isinstance(output, Raised):
             output = await caught(finished(output))
@@ -103,9 +100,7 @@ class _OneAttempt:
             usage, output = output.usage, output.output
             frame.quota.reconcile(FREE, usage)
         if isinstance(output, Raised):
-            error = self.core.failures.cause_of(output.error)
-            if frame.run.events is not None:
-                await frame.run.events.attempt_failed(frame.path, 1, error, feedback_of(error))
+            error = await ended_attempt(self.core, frame, 1, output.error)
             latency = perf_counter() - started
             return self.core.failures.build(frame, error, latency_s=latency)
         latency = perf_counter() - started

@@ -11,9 +11,8 @@ from flujo_nb.cell_body import run_body
 from flujo_nb.command_line import Parsed
 from flujo_nb.display import View, text_view
 from flujo_nb.engine.errors import FlujoError
-from flujo_nb.engine.steps import AnyStep, Node, Step, name_of
+from flujo_nb.engine.steps import AnyStep, Node, Step, is_node, name_of
 from flujo_nb.front import Front
-from flujo_nb.session import is_node
 from flujo_nb.step_names import StepNames
 
 from .command import NO_RUN, START, Command, only_word, request_of

@@ -1,0 +1,16 @@
+"""Marks by folder, so that `make test-fast` can leave out what starts kernels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+WITH_KERNELS = (HERE / "kernel", HERE / "notebooks")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if any(item.path.is_relative_to(folder) for folder in WITH_KERNELS):
+            item.add_marker(pytest.mark.kernel)

@@ -1,0 +1,100 @@
+"""A frame with its outcome and lineage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flujo_nb.engine.context_update_manager import ContextUpdateManager
+from flujo_nb.engine.outcomes import Aborted, AbortReason, Failure, FrameOutcome, RunStatus, Success
+from flujo_nb.engine.path import FramePath, Segment, SegmentKind
+from flujo_nb.engine.record import FrameRecord, children_of
+from flujo_nb.engine.steps import Node, step
+from flujo_nb.engine.usage import Usage
+
+from tests.engine.fakes import Counts, Wait, broken, echo, outcome_of
+
+COMMAND = FramePath((Segment(SegmentKind.COMMAND, 3),))
+
+
+@step
+def double(number: int) -> int:
+    return 2 * number
+
+
+@step
+def counted(number: int, context: Counts) -> int:
+    context.total += number
+    return number
+
+
+def record_of(outcome: FrameOutcome, **given: Any) -> FrameRecord:
+    values: dict[str, Any] = {
+        "id": "f3",
+        "name": "it",
+        "path": COMMAND,
+        "run_id": "r",
+        "data": 1,
+        "context": None,
+    }
+    return FrameRecord(outcome=outcome, **{**values, **given})
+
+
+def inside(wait: Wait, node: Node, data: object, context: Any = None) -> list[FrameRecord]:
+    outcome = wait(outcome_of(node, data, context=context, path=COMMAND))
+    return list(children_of(record_of(outcome, data=data, context=context), ContextUpdateManager()))
+
+
+def test_what_a_record_tells_of_its_outcome() -> None:
+    ended = record_of(Success(output=2, latency_s=0.5, usage=Usage(tokens=3)))
+    assert (ended.status, ended.succeeded, ended.feedback) == (RunStatus.COMPLETED, True, None)
+    assert (ended.duration_s, ended.usage) == (0.5, Usage(tokens=3))
+    failed = record_of(Failure(error=ValueError(), feedback="why"))
+    assert (failed.status, failed.succeeded, failed.feedback) == (RunStatus.FAILED, False, "why")
+    stopped = record_of(Aborted(reason=AbortReason.INTERRUPTED, message="stopped"))
+    assert (stopped.status, stopped.feedback) == (RunStatus.INTERRUPTED, "stopped")
+
+
+def test_the_line_of_a_record_goes_back_to_the_first() -> None:
+    first = record_of(Success())
+    second = record_of(Success(), parent=first)
+    third = record_of(Success(), parent=second)
+    assert list(third.line()) == [third, second, first]
+
+
+def test_a_lone_step_has_no_frames_inside(wait: Wait) -> None:
+    assert inside(wait, double, 1) == []
+
+
+def test_the_frames_inside_a_pipeline_with_what_they_were_given(wait: Wait) -> None:
+    first, second = inside(wait, double >> echo, 4)
+    assert (first.id, first.name, first.data, first.output) == ("f3/double", "double", 4, 8)
+    assert (second.id, second.name, second.data, second.output) == ("f3/echo", "echo", 8, 8)
+    assert str(second.path) == "c[3]/echo"
+    assert second.parent is first
+
+
+def test_the_first_frame_inside_continues_from_where_the_pipeline_did(wait: Wait) -> None:
+    before = record_of(Success(), id="f2")
+    outcome = wait(outcome_of(double >> echo, 4, path=COMMAND))
+    first, _ = children_of(record_of(outcome, data=4, parent=before), ContextUpdateManager())
+    assert first.parent is before
+
+
+def test_contexts_are_those_that_the_frames_before_made(wait: Wait) -> None:
+    start = Counts(total=1)
+    first, second = inside(wait, counted >> counted, 4, start)
+    assert (first.context, first.context_after) == (start, Counts(total=5))
+    assert (second.context, second.context_after) == (Counts(total=5), Counts(total=9))
+
+
+def test_two_frames_of_one_step_have_two_ids(wait: Wait) -> None:
+    first, second = inside(wait, double >> double, 1)
+    assert first.id != second.id
+    assert second.output == 4
+
+
+def test_behind_a_failure_there_is_nothing(wait: Wait) -> None:
+    first, second = inside(wait, double >> broken >> echo, 1)
+    assert first.succeeded
+    assert (second.status, second.data, second.output) == (RunStatus.FAILED, 2, None)
+    assert second.context_after is None

@@ -1,0 +1,244 @@
+"""Commands: what they answer, what they refuse, and that a refusal changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from IPython.core.error import UsageError
+
+from flujo_nb.commands import COMMANDS
+from tests.notebook import Notebook, fresh_notebook
+
+LIMIT = 12
+
+SET_UP = """\
+from typing import Any
+from pydantic import BaseModel
+from flujo_nb import step
+
+class Ctx(BaseModel):
+    n: int = 0
+
+class Needs(BaseModel):
+    n: int
+
+def raises():
+    raise ValueError("line\\n" * 1000)
+
+not_a_model = 3
+other_seed = step(name="seed")(lambda x: x)
+"""
+
+
+@pytest.fixture
+def notebook() -> Iterator[Notebook]:
+    with fresh_notebook() as one:
+        yield one
+
+
+@pytest.fixture
+def busy(notebook: Notebook) -> Notebook:
+    """A notebook with steps, frames, a context, and a failure behind HEAD."""
+    notebook.run(SET_UP)
+    notebook.run("%flujo session --context Ctx --init {'n': 1} --resources [1]")
+    notebook.run("%%flujo step seed -i 1\ndef seed(x) -> int:\n    return x")
+    notebook.run("%%flujo step text --no-run\ndef text(x: str) -> str:\n    return x")
+    notebook.run("%%flujo step boom\ndef boom(x):\n    raise ValueError")
+    return notebook
+
+
+USAGE = {
+    "an unknown command": ("%flujo rum seed", "did you mean 'run'?"),
+    "an unknown step": ("%flujo run sead", "did you mean 'seed'?"),
+    "an unknown step in a line of them": ("%flujo run seed >> sead", "did you mean 'seed'?"),
+    "nothing behind the arrows": ("%flujo run seed >>", "NAME >> NAME"),
+    "nothing to run": ("%flujo run", "usage: %flujo run"),
+    "an unknown option": ("%flujo run seed --form f0", "did you mean --from?"),
+    "a value that is missing": ("%flujo run seed --from", "--from needs FRAME"),
+    "an unclosed bracket": ("%flujo run seed -i [1", "] is missing"),
+    "an unclosed quote": ("%flujo run seed -i 'a", "' is missing"),
+    "an expression in several words": ("%flujo run seed -i 1 if x else 2", ""),
+    "an expression that does not compile": ("%flujo run seed -i 1+", "invalid syntax"),
+    "an unknown frame": ("%flujo run seed --from f7", "there is no frame 'f7'"),
+    "an unknown frame inside": ("%flujo show f0/x", "there is no frame inside f0"),
+    "a failed frame": ("%flujo run seed --from f1", "f1 boom failed: it has no output"),
+    "a frame too many": ("%flujo show f0 f1", "takes one frame"),
+    "a body too many": ("%%flujo frames\nx", "takes no cell"),
+    "a body too few": ("%flujo step", "takes a cell"),
+    "a name too many": ("%%flujo step a b\ndef f(): pass", "takes one name"),
+    "a body without a function": ("%%flujo step a\nx = 1", "defines a function"),
+    "a generator": ("%%flujo step\ndef g(x):\n    yield x", "generator"),
+    "a parameter that no step gets": ("%%flujo step\ndef g(x, y): pass", "asks for 'y'"),
+    "a body without a pipeline": ("%%flujo pipeline p\n3", "found int"),
+    "two steps of one name": ("%%flujo pipeline p\nseed >> other_seed", "two different steps"),
+    "two steps of one name, run": ("%flujo run seed >> other_seed", "two different steps"),
+    "types that do not fit": ("%flujo run seed >> text", "'text' takes str"),
+    "types that do not fit, in a cell": ("%%flujo pipeline p\nseed >> text", "'text' takes str"),
+    "a context that is no model": ("%flujo session --context not_a_model", "a pydantic model"),
+    "a context that is not defined": ("%flujo session --context Cxt", "no variable 'Cxt'"),
+    "a model that cannot start": ("%flujo session --context Needs", "Needs cannot start: n"),
+    "values that do not fit": ("%flujo session --init {'n': 'x'}", "Ctx cannot start: n"),
+    "values that are no dict": ("%flujo session --init 3", "a dict or a model"),
+    "an unknown command to explain": ("%flujo help rum", "did you mean 'run'?"),
+    "a word that frames does not take": ("%flujo frames f0", ""),
+    "a word that status does not take": ("%flujo status all", ""),
+    "a word that steps does not take": ("%flujo steps all", ""),
+    "a word that session does not take": ("%flujo session new", ""),
+    "a name that could not be run": ("%%flujo step a>>b --no-run\ndef f(x): pass", ""),
+    "a rest of an expression for a name": ("%%flujo step -i [1] [0]\ndef f(x): pass", ""),
+}
+
+
+@pytest.mark.parametrize("case", USAGE)
+def test_misuse_is_one_line_and_changes_nothing(busy: Notebook, case: str) -> None:
+    cell, said = USAGE[case]
+    before = busy.state()
+    error = busy.error(cell)
+    assert isinstance(error, UsageError)
+    assert said in str(error)
+    assert "\n" not in str(error)
+    assert busy.state() == before
+
+
+RAISING = {
+    "an input that raises": "%flujo run seed -i raises()",
+    "values that raise": "%flujo session --init raises()",
+    "resources that raise": "%flujo session --context Ctx --init {'n': 5} --resources raises()",
+    "an input that raises, in a cell": "%%flujo step seed -i raises()\ndef seed(x): return -x",
+    "a body that raises": "%%flujo step seed\nraises()\ndef seed(x): return -x",
+    "a body that does not compile": "%%flujo step seed\ndef seed(x) return -x",
+    "a pipeline's body that raises": "%%flujo pipeline seed\nraises()",
+    "a pipeline's body that does not compile": "%%flujo pipeline seed\nseed >>",
+}
+
+
+@pytest.mark.parametrize("case", RAISING)
+def test_what_raises_before_the_run_changes_nothing(busy: Notebook, case: str) -> None:
+    before = busy.state()
+    busy.error(RAISING[case])
+    assert busy.state() == before
+
+
+@pytest.mark.parametrize("case", RAISING)
+def test_what_raises_before_the_run_is_told_in_a_few_lines(
+    busy: Notebook, case: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    busy.run(RAISING[case])
+    assert len(capsys.readouterr().out.splitlines()) <= LIMIT
+
+
+def test_a_failed_run_is_told_in_a_few_lines(
+    busy: Notebook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    busy.run("%%flujo step boom\ndef boom(x):\n    return raises()")
+    shown = capsys.readouterr().out
+    assert len(shown.splitlines()) <= LIMIT
+    assert "c[3]/boom" in shown
+    assert 'raise ValueError("line' in shown
+
+
+def test_the_full_traceback_on_request(busy: Notebook, capsys: pytest.CaptureFixture[str]) -> None:
+    busy.run("%config Flujo.short_errors = False")
+    capsys.readouterr()
+    busy.run("%%flujo step boom\ndef boom(x):\n    return raises()")
+    assert "Traceback" in capsys.readouterr().out
+
+
+def test_a_step_is_registered_under_its_functions_name(notebook: Notebook) -> None:
+    notebook.run("%%flujo step --no-run\ndef first(): return 1\ndef last(): return 2")
+    assert list(notebook.session.steps) == ["last"]
+    assert notebook.card("%flujo run last").output == 2
+
+
+def test_a_step_that_failed_stays_registered_so_that_it_can_be_looked_at(busy: Notebook) -> None:
+    assert "boom" in busy.session.steps
+
+
+def test_no_run_registers_and_runs_nothing(notebook: Notebook) -> None:
+    view = notebook.view("%%flujo step a --no-run\ndef a(): return 1")
+    assert "registered a" in repr(view)
+    assert notebook.session.entries == []
+
+
+def test_a_step_object_and_a_decorated_function_are_steps_too(notebook: Notebook) -> None:
+    notebook.run("from flujo_nb import step, Step")
+    assert notebook.card("%%flujo step\n@step(name='own')\ndef a(): return 1").name == "own"
+    assert notebook.card("%%flujo step b\nStep.from_callable(lambda: 2)").name == "b"
+
+
+def test_a_pipeline_of_registered_steps_and_of_variables(notebook: Notebook) -> None:
+    notebook.run("%%flujo step one --no-run\ndef one(): return 1")
+    notebook.run("from flujo_nb import step\n@step\ndef add(x): return x + 1")
+    card = notebook.card("%%flujo pipeline both\none >> add")
+    assert (card.name, card.output) == ("both", 2)
+    assert notebook.card("%flujo run both >> add -i 0").output == 3
+    assert notebook.card("%flujo run both>>add -i 0").output == 3
+
+
+def test_a_context_reaches_steps_and_moves_with_the_frames(notebook: Notebook) -> None:
+    notebook.run(SET_UP)
+    notebook.run("%flujo session --context Ctx --init {'n': 3}")
+    card = notebook.card(
+        "%%flujo step grow -i 4\ndef grow(x, context):\n    context.n += x\n    return x"
+    )
+    assert repr(card.context) == "Ctx(n=3)"
+    assert repr(card.context_after) == "Ctx(n=7)"
+    assert "n: 3 → 7" in repr(card)
+    assert repr(notebook.card("%flujo run grow --on-head").context) == "Ctx(n=7)"
+    assert repr(notebook.card("%flujo run grow -i 1").context) == "Ctx(n=3)"
+    assert repr(notebook.card("%flujo run grow -i 1 --from f0").context) == "Ctx(n=7)"
+
+
+def test_looking_changes_nothing(busy: Notebook) -> None:
+    before = busy.state()
+    for line in ("", "status", "frames", "show", "show f0", "show f1", "steps", "session", "help"):
+        busy.view(f"%flujo {line}")
+    assert busy.state() == before
+
+
+def test_the_first_look_at_an_empty_session(notebook: Notebook) -> None:
+    for line in ("", "status", "frames", "show", "steps", "session", "help"):
+        assert repr(notebook.view(f"%flujo {line}"))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_names_usage_options_and_an_example(notebook: Notebook, name: str) -> None:
+    shown = repr(notebook.view(f"%flujo help {name}"))
+    command = COMMANDS[name]
+    assert command.usage in shown
+    assert all(option in shown for one in command.options for option in one.names)
+
+
+NEEDED = {
+    "pipeline": (
+        "%%flujo step words -i 'to be'\ndef words(text): return text.split()",
+        "%%flujo step count --no-run\ndef count(words): return len(words)",
+        "%flujo run words -i 'to be or not'",
+    ),
+    "run": ("%%flujo step words --no-run\ndef words(text): return text.split()",),
+    "session": ("from flujo_nb import PipelineContext",),
+}
+
+
+def example_of(notebook: Notebook, name: str) -> str:
+    """The example in a command's help, indented as it stands there."""
+    return repr(notebook.view(f"%flujo help {name}")).rpartition("example\n\n")[2]
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("step", "pipeline")])
+def test_the_example_in_help_works_as_pasted(notebook: Notebook, name: str) -> None:
+    for cell in NEEDED.get(name, ()):
+        notebook.value(cell)
+    assert repr(notebook.view(example_of(notebook, name)))
+
+
+def test_the_example_of_step_works_as_the_first_cell_that_is_pasted(notebook: Notebook) -> None:
+    assert notebook.card(example_of(notebook, "step")).name == "words"
+
+
+def test_the_example_of_pipeline_works_behind_those_of_step_and_run(notebook: Notebook) -> None:
+    notebook.run(example_of(notebook, "step"))
+    notebook.run("%%flujo step count --no-run\ndef count(words):\n    return len(words)")
+    notebook.run(example_of(notebook, "run"))
+    assert notebook.card(example_of(notebook, "pipeline")).name == "counted"
