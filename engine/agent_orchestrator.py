@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from .context import ContextUpdate
 from .errors import ContextMissing, PipelineAbortSignal, StepStillRunning, StepTimeout
-from .failure_builder import feedback_of, is_retryable
+from .failure_builder import feedback_of, is_failure, is_retryable
 from .frame import AnyFrame, retry_frame
 from .outcomes import StepOutcome, make_success
 from .policy import Call, ExecutorPort
@@ -54,7 +54,7 @@ async def ended_attempt(
     """
     error = core.failures.cause_of(raised)
     events = frame.run.events
-    if events is None:
+    if events is None or not is_failure(error):
         return error
     told = await caught(events.attempt_failed(frame.path, attempt, error, feedback_of(error)))
     if isinstance(told, Raised):

@@ -22,7 +22,7 @@ from .values import ATOMS, cloned, state_of
 ContextT = TypeVar("ContextT", bound=BaseModel)
 
 _read = object.__getattribute__
-_views: dict[type[BaseModel], type[BaseModel]] = {}
+_VIEW_TYPE = "__flujo_view_type__"
 
 
 def view_of(base: ContextT) -> ContextT:
@@ -33,9 +33,10 @@ def view_of(base: ContextT) -> ContextT:
     model = type(base)
     if not _may_be_lazy(base):
         return _eager_copy(base)
-    view_type = _views.get(model)
+    view_type: type[BaseModel] | None = vars(model).get(_VIEW_TYPE)
     if view_type is None:
-        view_type = _views[model] = _make_view_type(model)
+        view_type = _make_view_type(model)
+        type.__setattr__(model, _VIEW_TYPE, view_type)  # both go together when they go
     view = object.__new__(view_type)
     _fill(view, state_of(base), set(base.__pydantic_fields_set__))
     object.__setattr__(view, "_flujo_cloned", set())

@@ -45,6 +45,7 @@ _Row: TypeAlias = _Failed | _Stopped | type[Paused]
 _TABLE: dict[type[BaseException], _Row] = {
     BaseException: _Failed(FailureKind.ERROR, retryable=True),
     NonRetryableError: _Failed(FailureKind.ERROR, retryable=False),
+    GeneratorExit: _Failed(FailureKind.ERROR, retryable=False),
     StepTimeout: _Failed(FailureKind.TIMEOUT, retryable=True),
     StepStillRunning: _Failed(FailureKind.TIMEOUT, retryable=False),
     StepExited: _Failed(FailureKind.EXIT, retryable=False),
@@ -135,6 +136,11 @@ def is_retryable(error: BaseException) -> bool:
     """Whether another attempt may follow ``error``."""
     row = _row_of(error)
     return isinstance(row, _Failed) and row.retryable
+
+
+def is_failure(error: BaseException) -> bool:
+    """Whether ``error`` means that the step failed, and was not stopped or paused."""
+    return isinstance(_row_of(error), _Failed)
 
 
 def feedback_of(error: BaseException) -> str:

@@ -84,7 +84,7 @@ def adapted(policy: object, handles: type | None) -> StepPolicy:
             f"{type(policy).__name__} says no step type: give it a `handles`, or register it with "
             "handles=StepType"
         )
-    signature = inspect.signature(_execute_of(policy))
+    signature = inspect.signature(_call_of(policy))
     if _takes_frame(signature):
         taken = cast(StepPolicy, policy)
         return taken if handles is None else _Rehandled(taken, handles)
@@ -107,7 +107,7 @@ def adapted(policy: object, handles: type | None) -> StepPolicy:
     return LegacyPolicyAdapter(cast(_LoosePolicy, policy), kind, wanted)
 
 
-def _execute_of(policy: object) -> Callable[..., Awaitable[object]]:
+def _call_of(policy: object) -> Callable[..., Awaitable[object]]:
     execute: object = getattr(policy, "execute", None)
     if not callable(execute):
         raise TypeError(f"{type(policy).__name__} has no `execute`, so it is no policy")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import aclosing
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 from pydantic import BaseModel, ValidationError
 
@@ -26,6 +26,7 @@ from .results import PipelineResult
 from .step_history_tracker import StepHistoryTracker
 from .steps import Node, Pipeline, Step
 from .usage import UsageLimits
+from .user_code import Raised, caught_inline
 from .values import cloned
 
 RunItem: TypeAlias = FrameOutcome | Chunk | PipelineResult
@@ -61,7 +62,7 @@ class Flujo:
             )
         self._pipeline = pipeline
         self._context_model = context_model
-        self._initial_context_data = cloned(dict(initial_context_data or {}))
+        self._initial_context_data = _own_copy(initial_context_data or {})
         self._resources = resources
         self._limits = usage_limits
         self._hooks = tuple(map(Hook.of, hooks))
@@ -146,7 +147,7 @@ class Flujo:
 
     def _new_context(self, data: object) -> BaseModel:
         model = self._context_model or PipelineContext
-        given = cast(dict[str, object], cloned(self._initial_context_data))
+        given = _own_copy(self._initial_context_data)
         if self._context_model is None and isinstance(data, str):
             given.setdefault("initial_prompt", data)
         try:
@@ -176,6 +177,15 @@ class Flujo:
             final_pipeline_context=context_after(self._core, outcome, context),
             hook_errors=events.errors if events is not None else (),
         )
+
+
+def _own_copy(data: Mapping[str, object]) -> dict[str, object]:
+    """``data`` copied; what cannot be copied may stand in a context until a step reads it."""
+    own: dict[str, object] = {}
+    for name, value in data.items():
+        copy = caught_inline(cloned, value)
+        own[name] = value if isinstance(copy, Raised) else copy
+    return own
 
 
 def _is_model(given: object) -> bool:

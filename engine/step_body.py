@@ -5,20 +5,20 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import AsyncGeneratorType, GeneratorType
 from typing import TypeAlias, cast
 
 from pydantic import BaseModel
 
-from .context_view import plain_of
-from .errors import MissingAgentError, TypeMismatchError, UnusableOutput
+from .context_view import plain_of, view_of
+from .errors import MissingAgentError, NonRetryableError, TypeMismatchError, UnusableOutput
 from .frame import AnyFrame
 from .outcomes import Chunk
 from .signatures import CallKind, CallShape, call_shape, type_names
 from .steps import Agent, AnyStep, StreamingAgent
 from .usage import Metered
-from .user_code import run_in_thread, run_inline
+from .user_code import Raised, caught, caught_inline, run_in_thread, run_inline
 from .values import ATOMS
 
 BodyCall: TypeAlias = Callable[[AnyFrame, BaseModel | None], Awaitable[object]]
@@ -108,13 +108,20 @@ def _arguments(shape: CallShape, frame: AnyFrame, context: BaseModel | None) -> 
             case "feedback":
                 named[name] = frame.feedback
             case "frame":
-                named[name] = frame
+                named[name] = _given_frame(frame, context)
     if shape.data is None:
         return (), named
     if shape.data:
         named[shape.data] = frame.data
         return (), named
     return (frame.data,), named
+
+
+def _given_frame(frame: AnyFrame, context: BaseModel | None) -> AnyFrame:
+    """The frame for user code: with a copy of the context, which nobody may write to."""
+    if frame.context is None:
+        return frame
+    return replace(frame, context=view_of(frame.context) if context is None else context)
 
 
 def _awaited(function: Callable[..., object], shape: CallShape) -> BodyCall:
@@ -170,9 +177,14 @@ async def _give_chunk(frame: AnyFrame, data: object) -> None:
     if events is not None:
         await events.chunk_arrived(chunk)
     if on_chunk is not None:
-        given = run_inline(on_chunk, chunk)
+        given: object = caught_inline(on_chunk, chunk)
         if inspect.isawaitable(given):
-            await given
+            given = await caught(given)
+        if isinstance(given, Raised):
+            if not isinstance(given.error, Exception):
+                raise given.error
+            # Not the step's fault, so no reason to pay for another attempt.
+            raise NonRetryableError(f"on_chunk raised {given.error!r}") from given.error
 
 
 def _joined(chunks: list[object]) -> object:

@@ -85,6 +85,9 @@ class _History(Sequence[StepResult]):
     def __repr__(self) -> str:
         return repr(self._made)
 
+    def __reduce__(self) -> tuple[type[list[StepResult]], tuple[Sequence[StepResult]]]:
+        return list, (self._made,)
+
 
 def _ended(children: Sequence[StepOutcome]) -> Iterator[FrameOutcome]:
     return (child for child in children if not isinstance(child, Chunk))

@@ -7,12 +7,15 @@ and leave everything else to ``copy.deepcopy`` and to the value's own ``==``.
 from __future__ import annotations
 
 import copy
+import operator
 import struct
 from collections import OrderedDict
 from collections.abc import Iterable
 from typing import cast
 
 from pydantic import BaseModel
+
+from .user_code import caught_inline
 
 ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
 """Types whose values never change and are shared instead of copied."""
@@ -50,7 +53,7 @@ def exactly_equal(left: object, right: object) -> bool:
     """Whether two values are equal in value *and* type, all the way down.
 
     ``==`` is not enough to see a change: it holds for ``1`` and ``True``, for ``0.0`` and ``-0.0``.
-    NaN equals NaN here. A value whose ``==`` does not answer with a bool counts as different.
+    NaN equals NaN here. A value whose ``==`` raises, or answers with no bool, counts as different.
     """
     return _equal(left, right, set())
 
@@ -98,7 +101,7 @@ def _equal_inside(left: object, right: object, open_pairs: set[tuple[int, int]])
             )
         case (BaseModel(), BaseModel()):
             return _equal(state_of(left), state_of(right), open_pairs)
-    equal: object = left == right
+    equal: object = caught_inline(operator.eq, left, right)
     if equal is not True and type(left).__eq__ is object.__eq__ and hasattr(left, "__dict__"):
         return _equal(vars(left), vars(right), open_pairs)
     return equal is True

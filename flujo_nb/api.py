@@ -121,7 +121,7 @@ class SessionApi:
 
     def _request(self, name: str, value: object, source: str | None) -> Request:
         return Request(
-            cell=self._front.cell_key("run", name),
+            cell=self._front.cell_key("flujo.run", name),
             given=None if value is _NOT_GIVEN else Given(value),
             source=None if source is None else self._front.session.succeeded_record(source),
         )

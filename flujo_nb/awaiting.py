@@ -28,6 +28,8 @@ from .transform import rewritten, twin_of, without_leading_comments, without_sem
 
 __all__ = ["Awaiting", "BodyRun", "CellInterrupted", "Way", "guarded", "run_body", "run_bridged"]
 
+_WAKING = 0.2
+
 _RUN_CELL = InteractiveShell._run_cell.__code__
 _RUN_CODE = InteractiveShell.run_code.__code__
 _STEP_OF_A_LOOP = Handle._run.__code__
@@ -65,29 +67,30 @@ async def guarded(work: Work[T], *, limit: float = LIMIT) -> T:
     thread the work just runs.
     """
     __tracebackhide__ = True
-    loop = asyncio.get_running_loop()
-    given_up = loop.create_future()
-    run = Run(limit, given_up)
+    run = Run(limit)
     cancelled: asyncio.CancelledError | None = None
     with watching(run):
+        loop = asyncio.get_running_loop()
         task = loop.create_task(run.carry(work), context=run.context())
-        while not (task.done() or given_up.done()):
+        while not (task.done() or run.is_overdue):
             try:
-                await asyncio.wait({task, given_up}, return_when=asyncio.FIRST_COMPLETED)
+                # A timeout, because a signal that comes just before the loop goes to sleep (on
+                # Windows any signal) is handled when it next wakes.
+                await asyncio.wait({task}, timeout=_WAKING)
             except asyncio.CancelledError as error:
                 cancelled = error
                 task.cancel()
-                loop.call_later(limit, run.give_up)
-    if not task.done():
-        _left_behind.add(task)
-        task.add_done_callback(_forget)
-        message = "the clean-up has not ended in time, and goes on; its result will be ignored"
-        if cancelled is None:
-            raise StepInterrupted(f"interrupted, but {message}")
-        cancelled.add_note(f"cancelled, but {message}")
-    if cancelled is not None:
-        raise cancelled
-    return settled(run, task.result)
+                run.lose_patience_after(limit)
+        if not task.done():
+            _left_behind.add(task)
+            task.add_done_callback(_forget)
+            message = "the clean-up has not ended in time, and goes on; its result will be ignored"
+            if cancelled is None:
+                raise StepInterrupted(f"interrupted, but {message}")
+            cancelled.add_note(f"cancelled, but {message}")
+        if cancelled is not None:
+            raise cancelled
+        return settled(run, task.result)
 
 
 def _forget(task: asyncio.Task[object]) -> None:

@@ -7,6 +7,7 @@ is, and whoever asked is told its type.
 
 from __future__ import annotations
 
+import collections
 import copy
 import dataclasses
 import datetime
@@ -17,12 +18,13 @@ import pathlib
 import re
 import types
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, TypeGuard, cast
 
 from pydantic import BaseModel
 
+from flujo_nb.engine.user_code import Raised, caught_inline
 from flujo_nb.engine.values import ATOMS
 
 _UNCHANGING: tuple[type, ...] = (
@@ -38,13 +40,26 @@ _UNCHANGING: tuple[type, ...] = (
     uuid.UUID,
     pathlib.PurePath,
     re.Pattern,
+    slice,
     type,
+    type(...),
+    type(NotImplemented),
     types.FunctionType,
     types.BuiltinFunctionType,
     types.ModuleType,
 )
-_FRAMES = {("numpy", "ndarray"), ("pandas", "DataFrame"), ("pandas", "Series"), ("pandas", "Index")}
-_UNCHANGING_FRAMES = {("polars", "DataFrame"), ("polars", "Series"), ("polars", "LazyFrame")}
+_ARRAYS = {("numpy", "ndarray")}
+_TABLES = {*_ARRAYS, ("pandas", "DataFrame"), ("pandas", "Series"), ("pandas", "Index")}
+_UNCHANGING_NAMES = {
+    ("numpy", "generic"),
+    ("pandas", "Interval"),
+    ("pandas", "NAType"),
+    ("pandas", "Period"),
+    ("polars", "DataFrame"),
+    ("polars", "LazyFrame"),
+    ("polars", "Series"),
+}
+_SHALLOW_FIRST = (collections.Counter, collections.OrderedDict, collections.defaultdict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,86 +67,132 @@ class Copied:
     """A copy, and the names of the types inside it that were handed over instead."""
 
     value: object
-    shared: tuple[str, ...]
+    shared: tuple[str, ...] = ()
 
 
 def copied(value: object) -> Copied:
     """A copy of ``value`` as far as it is data. Never fails: what cannot be copied is shared."""
-    copier = _Copier()
-    try:
-        result = copier.copy(value)
-    except RecursionError:
-        return Copied(value, (type(value).__name__,))
-    return Copied(result, tuple(sorted(copier.shared)))
+    return Copier().copied(value)
 
 
-class _Copier:
-    """One walk. ``_done`` keeps aliases and cycles as they are."""
+class Copier:
+    """Copies values; an object that several of them hold is copied once."""
 
     def __init__(self) -> None:
-        self.shared: set[str] = set()
+        self._shared: set[str] = set()
         self._done: dict[int, object] = {}
+        self._originals: list[object] = []
 
-    def copy(self, value: object) -> object:
-        if isinstance(value, _UNCHANGING) or _name(value) in _UNCHANGING_FRAMES:
+    def copied(self, value: object) -> Copied:
+        """A copy of ``value``, and what was shared by this copier so far."""
+        result = caught_inline(self._copy, value)
+        if isinstance(result, Raised):  # its own copying code raises, or it is nested too deep
+            return Copied(value, (type(value).__name__,))
+        return Copied(result, tuple(sorted(self._shared)))
+
+    def _copy(self, value: object) -> object:
+        kind = type(value)
+        if kind in ATOMS or isinstance(value, _UNCHANGING) or _is_one_of(kind, _UNCHANGING_NAMES):
             return value
         if id(value) in self._done:
             return self._done[id(value)]
-        match value:
-            case list() if type(value) is list:
-                listed: list[object] = []
-                self._done[id(value)] = listed
-                listed.extend(map(self.copy, value))
-                return listed
-            case dict() if type(value) is dict:
-                table: dict[object, object] = {}
-                self._done[id(value)] = table
-                table.update((self.copy(key), self.copy(item)) for key, item in value.items())
-                return table
-            case set() | frozenset() | tuple() if type(value) in (set, frozenset, tuple):
-                items = [self.copy(item) for item in cast(Iterable[object], value)]
-                return self._keep(value, type(value)(items))
-            case tuple() if hasattr(value, "_fields"):
-                make = cast(Callable[..., object], type(value))
-                return self._keep(value, make(*map(self.copy, value)))
-            case bytearray():
-                return self._keep(value, bytearray(value))
-            case BaseModel():
-                return self._fill(value, value.model_copy())
-        if dataclasses.is_dataclass(value):
-            return self._fill(value, copy.copy(value))
-        if _name(value) in _FRAMES:
-            return self._keep(value, copy.copy(value) if _is_lazy(value) else copy.deepcopy(value))
-        self.shared.add(type(value).__name__)
-        return value
+        self._originals.append(value)  # ids stay theirs as long as they live
+        if kind is list:
+            return self._list(cast(list[object], value))
+        if kind is dict:
+            return self._dict(value, {})
+        if kind in _SHALLOW_FIRST:
+            return self._dict(value, copy.copy(value))
+        if kind is collections.deque:
+            items = cast(collections.deque[object], value)
+            return self._keep(value, collections.deque(map(self._copy, items), items.maxlen))
+        if kind in (set, frozenset, tuple) or (
+            isinstance(value, tuple) and hasattr(kind, "_fields")
+        ):
+            return self._collection(value)
+        if kind is bytearray:
+            return self._keep(value, bytearray(cast(bytearray, value)))
+        return self._record_or_table(value)
+
+    def _list(self, value: list[object]) -> object:
+        items: list[object] = []
+        self._done[id(value)] = items
+        items.extend(item if type(item) in ATOMS else self._copy(item) for item in value)
+        return items
+
+    def _dict(self, value: object, result: object) -> object:
+        table = cast(dict[object, object], result)
+        self._done[id(value)] = table
+        for key, item in cast(dict[object, object], value).items():
+            table[self._copy(key)] = item if type(item) in ATOMS else self._copy(item)
+        return table
+
+    def _collection(self, value: object) -> object:
+        items = [self._copy(item) for item in cast(Iterable[object], value)]
+        if id(value) in self._done:  # made on the way, by a cycle that leads back here
+            return self._done[id(value)]
+        if isinstance(value, tuple):
+            return self._keep(value, tuple.__new__(type(value), items))
+        return self._keep(value, frozenset(items) if type(value) is frozenset else set(items))
+
+    def _record_or_table(self, value: object) -> object:
+        """Models, dataclasses, arrays and data frames; anything else is shared."""
+        if isinstance(value, BaseModel) or dataclasses.is_dataclass(value):
+            made: object = caught_inline(copy.copy, cast(object, value))
+            if not isinstance(made, Raised):
+                return self._fill(value, made)
+        elif _is_one_of(type(value), _TABLES):
+            made = caught_inline(copy.deepcopy, value)
+            if not isinstance(made, Raised):
+                if not _is_one_of(type(value), _ARRAYS) and _holds_objects(value):
+                    self._shared.add(f"objects inside a {type(value).__name__}")
+                return self._keep(value, made)
+        self._shared.add(type(value).__name__)
+        return self._keep(value, value)
 
     def _keep(self, value: object, result: object) -> object:
         self._done[id(value)] = result
         return result
 
     def _fill(self, value: object, result: object) -> object:
-        """Copy what ``result``, a shallow copy, holds."""
+        """Copy what ``result``, a shallow copy of a model or dataclass, holds."""
         self._done[id(value)] = result
         if isinstance(result, BaseModel):
-            private = result.__pydantic_private__
-            for held in (vars(result), result.__pydantic_extra__, private):
+            for held in (result.__pydantic_extra__, result.__pydantic_private__):
                 if held is not None:
-                    held.update({name: self.copy(item) for name, item in held.items()})
+                    held.update({name: self._copy(item) for name, item in held.items()})
+        if hasattr(result, "__dict__"):
+            own = vars(result)
+            own.update({name: self._copy(item) for name, item in own.items()})
         elif dataclasses.is_dataclass(result):
             for field in dataclasses.fields(result):
-                if hasattr(result, field.name):
-                    item = self.copy(getattr(result, field.name))
-                    object.__setattr__(result, field.name, item)
+                item = self._copy(getattr(result, field.name))
+                object.__setattr__(result, field.name, item)
         return result
 
 
-def _name(value: object) -> tuple[str, str]:
-    kind = type(value)
-    return kind.__module__.partition(".")[0], kind.__name__
+def _is_one_of(kind: type, names: set[tuple[str, str]]) -> bool:
+    """Whether ``kind`` or a base of it has one of these names; so that no library is imported."""
+    return any((one.__module__.partition(".")[0], one.__name__) in names for one in kind.__mro__)
 
 
-def _is_lazy(value: object) -> bool:
-    """Whether a shallow copy of a pandas object is one on write: always, from pandas 3 on."""
-    root, _ = _name(value)
-    version = cast(str, vars(__import__(root)).get("__version__", "0"))
-    return root == "pandas" and int(version.partition(".")[0]) >= 3
+def _holds_objects(table: object) -> bool:
+    """Whether cells of a pandas object hold values that its own copying leaves shared."""
+    columns = [column for _, column in table.items()] if _is_frame(table) else [table]
+    return any(
+        not set(map(type, cast(Iterable[object], column))) <= _CELL_TYPES
+        for column in columns
+        if str(getattr(column, "dtype", "")) == "object"
+    )
+
+
+_CELL_TYPES = ATOMS | {datetime.date, datetime.datetime, decimal.Decimal}
+
+
+class _Columns(Protocol):
+    def items(self) -> Iterable[tuple[object, object]]:
+        """Each column's name and the column."""
+
+
+def _is_frame(table: object) -> TypeGuard[_Columns]:
+    return type(table).__name__ == "DataFrame"

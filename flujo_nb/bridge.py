@@ -46,7 +46,7 @@ def run_bridged(work: Work[T], *, limit: float = LIMIT) -> T:
                     f"interrupted, but thread {thread.name!r} is still running: it waits for a "
                     "call that Python cannot stop; its result will be ignored"
                 )
-    return settled(run, functools.partial(_opened, outcome))
+        return settled(run, functools.partial(_opened, outcome))
 
 
 def _on_own_loop(run: Run, work: Work[T], outcome: Future[T | Raised]) -> None:

@@ -95,10 +95,12 @@ def parse(line: str, options: Sequence[Option], usage: str) -> Parsed:
         if option.key in parsed.values or option.key in parsed.flags:
             raise UsageError(f"{name} is given twice; usage: {usage}")
         if option.value is None:
+            if equals:
+                raise UsageError(f"{name} takes no value; usage: {usage}")
             parsed.flags.add(option.key)
             continue
         value = attached if equals else next(tokens, None)
-        if value is None:
+        if not value or (value in known and not equals):
             raise UsageError(f"{name} needs {option.value}; usage: {usage}")
         parsed.values[option.key] = value
     return parsed

@@ -20,11 +20,30 @@ from .session import nodes_in
 _CALL = re.compile(r"(?:^|[=\s(])%{1,2}flujo(?P<rest>\s.*)$")
 
 
+_NAME = re.compile(r"(?<![\w.])[^\W\d]\w*$")
+_EXPRESSIONS = {
+    name
+    for command in COMMANDS.values()
+    for option in command.options
+    if option.value == "EXPR"
+    for name in option.names
+}
+
+
 def candidates(front: Front, rest: str) -> tuple[str, list[str]]:
-    """The word that is being typed at the end of ``rest``, and what it may become."""
+    """The word that is being typed at the end of ``rest``, and what it may become.
+
+    In an expression that is the name of a variable.
+    """
     words = rest.split()
     typed = "" if rest[-1:].isspace() or not words else words.pop()
-    return typed, sorted(name for name in _possible(front, words, typed) if name.startswith(typed))
+    if words and words[-1] in _EXPRESSIONS:
+        named = _NAME.search(typed)
+        begun = named[0] if named is not None else ""
+        return begun, sorted(name for name in front.names() if begun and name.startswith(begun))
+    joined, arrows, last = typed.rpartition(">>")
+    found = [name for name in _possible(front, words, last) if name.startswith(last)]
+    return typed, sorted(f"{joined}{arrows}{name}" for name in found)
 
 
 def _possible(front: Front, before: list[str], typed: str) -> Iterable[str]:

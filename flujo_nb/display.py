@@ -7,7 +7,7 @@ not trusted. Colours are literal and translucent, so that they suit light and da
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from pydantic import BaseModel
 
@@ -35,8 +35,9 @@ _COLOURS = {
 _CARD = "border-left:4px solid {};padding:2px 0 2px 12px;margin:2px 0;max-width:60em"
 _QUIET = "opacity:.7"
 _LABEL = "opacity:.7;text-align:left;vertical-align:top;padding:1px 14px 1px 0;font-weight:400"
-_VALUE = "text-align:left;vertical-align:top;padding:1px 0;word-break:break-word"
-_CELL = "text-align:left;vertical-align:top;padding:1px 18px 1px 0"
+_VALUE = "text-align:left;vertical-align:top;padding:1px 0;overflow-wrap:anywhere"
+_CELL = "text-align:left;vertical-align:top;padding:1px 18px 1px 0;white-space:nowrap"
+_LAST_CELL = "text-align:left;vertical-align:top;padding:1px 0;white-space:normal"
 _CODE = "font-family:monospace"
 
 
@@ -114,7 +115,7 @@ class FrameCard(View):
 
 
 def _copy_of(context: BaseModel | None) -> BaseModel | None:
-    return context.model_copy(deep=True) if context is not None else None
+    return cast(BaseModel | None, copied(context).value)
 
 
 def card_lines(view: FrameView) -> list[tuple[str, str]]:
@@ -189,7 +190,11 @@ def next_commands(view: FrameView) -> list[str]:
     """What a reader of the card may want to type next."""
     inside = [f"%flujo show {child.id}" for child in view.children[-1:]]
     above = view.id.partition("/")[0]
-    on = ["%%flujo step"] if view.is_head else [f"%flujo run NAME --from {above}"]
+    on = []
+    if view.is_head:
+        on = ["%%flujo step"]
+    elif view.can_go_on:
+        on = [f"%flujo run NAME --from {above}"]
     return [*inside, *on, "%flujo frames"]
 
 
@@ -206,7 +211,11 @@ def table_text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def table_html(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Html:
     """The same columns as a table."""
     head = tag("tr", *(tag("th", text, style=_LABEL) for text in header))
-    lines = [tag("tr", *(tag("td", text, style=_CELL) for text in row)) for row in rows]
+    styles = [_CELL] * (len(header) - 1) + [_LAST_CELL]
+    lines = [
+        tag("tr", *(tag("td", text, style=one) for text, one in zip(row, styles, strict=True)))
+        for row in rows
+    ]
     parts = [tag("thead", head)] if any(header) else []
     return tag("table", *parts, tag("tbody", *lines), style="border-collapse:collapse")
 

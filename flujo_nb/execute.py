@@ -174,7 +174,6 @@ def _kernel_manager() -> Iterator[AsyncKernelManager]:
         connection = Path(folder, "kernel.json")
         private = sys.platform != "win32" and len(str(connection)) <= _SOCKET_PATH
         yield _ThisInterpreter(
-            kernel_name="python3",
             connection_file=str(connection),
             transport="ipc" if private else "tcp",
         )

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 from pydantic import BaseModel
 
 from flujo_nb.engine.errors import ConfigurationError, FlujoError
+from flujo_nb.engine.failure_builder import feedback_of
 from flujo_nb.engine.outcomes import Aborted, AbortReason, Failure
 from flujo_nb.engine.path import FramePath
 from flujo_nb.engine.record import FrameRecord
 from flujo_nb.engine.step_history_tracker import deepest_end
 from flujo_nb.engine.steps import Node
 from flujo_nb.engine.user_code import Raised, caught_inline
-from flujo_nb.widgets.view_model import FrameView, frame_view
+from flujo_nb.widgets.view_model import FEEDBACK, FrameView, clipped, frame_view
 
 from .cell_body import current_cell
 from .display import FrameCard
@@ -57,7 +60,7 @@ class Front:
         if isinstance(value, Raised):
             cause = value.error
             raise InputError(
-                f"{option} {expression}: {type(cause).__name__}: {cause}\n"
+                f"{option} {expression}: {clipped(feedback_of(cause), FEEDBACK)}\n"
                 "  nothing has run, and the session is as it was"
             ) from cause
         return value
@@ -69,10 +72,15 @@ class Front:
             raise UsageError(f"there is no variable {first!r}: run the cell that defines it")
         value: object = self.shell.user_ns[first]
         for part in rest:
-            if part.startswith("_") or not hasattr(value, part):
-                raise UsageError(f"{name}: there is no {part!r} in {first}")
-            value = getattr(value, part)
+            inside = vars(value) if isinstance(value, ModuleType | type) else {}
+            if part not in inside:
+                raise UsageError(f"{name}: there is no {part!r} in a module or class {first}")
+            value = inside[part]
         return value
+
+    def names(self) -> list[str]:
+        """The variables of the user's own."""
+        return [name for name in self.shell.user_ns if not name.startswith("_")]
 
     def models(self) -> list[str]:
         """The variables that hold a pydantic model class of the user's."""
@@ -99,14 +107,7 @@ class Front:
         Raises `StepFailed`, `RunAborted` or `RunInterrupted`, with the record that was kept, when
         it did not succeed, and `UsageError` when it cannot start.
         """
-        failed = self.session.failed_after_head()
-        if self.settings.after_failure == "refuse" and failed is not None:
-            own = request.given is not None or request.source is not None or failed.name == name
-            if not own:
-                raise UsageError(
-                    f"{failed.id} {failed.name} {failed.status.value}, and Flujo.after_failure is "
-                    f"'refuse': run {failed.name} again, or say --from"
-                )
+        self.session.refuses_after_failure = self.settings.after_failure == "refuse"
         try:
             entry = await self.session.run(node, name, request)
         except ConfigurationError as error:
@@ -136,7 +137,7 @@ class Front:
         match end:
             case Failure(error=cause):
                 lines = [
-                    f"{type(cause).__name__} in {record.name} at {path}   ← {entry.origin}",
+                    f"{record.name} failed at {path}   ← {entry.origin}",
                     *user_lines(cause, self.shell),
                     *kept,
                     f"  next: mend it and run the cell again, or  %flujo show {record.id}",
@@ -150,7 +151,7 @@ class Front:
             case _:
                 lines = [
                     f"{record.name} {record.status.value} at {path}   ← {entry.origin}",
-                    f"  {record.feedback}",
+                    f"  {clipped(record.feedback or '', FEEDBACK)}",
                     *kept,
                     f"  next: %flujo show {record.id}",
                 ]
@@ -158,10 +159,10 @@ class Front:
 
     def _kept(self, record: FrameRecord) -> list[str]:
         head = self.session.head
-        where = (
-            f"HEAD is still {head.id} {head.name}" if head is not None else "there is no HEAD yet"
-        )
-        return [f"  kept: {record.id} ({record.status.value}); {where}, all frames before it stand"]
+        kept = f"  kept: {record.id} ({record.status.value})"
+        if head is None:
+            return [f"{kept}; there is no HEAD yet"]
+        return [f"{kept}; HEAD is still {head.id} {head.name}, all frames before it stand"]
 
 
 def above_of(record: FrameRecord) -> FramePath:

@@ -41,7 +41,8 @@ class CellKey:
             return False
         if self.cell_id is not None and earlier.cell_id is not None:
             return (self.cell_id, self.ordinal) == (earlier.cell_id, earlier.ordinal)
-        return (self.command, self.name) == (earlier.command, earlier.name)
+        own, other = (self.command, self.name), (earlier.command, earlier.name)
+        return own == other and self.ordinal == earlier.ordinal
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +64,17 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a run starts. ``origin`` is the first line of its card; ``notes`` follow it."""
+    """Where a run starts. ``origin`` is the first line of its card; ``notes`` follow it.
+
+    ``behind`` is the failed record after HEAD that the run goes on in spite of.
+    """
 
     parent: FrameRecord | None
     data: object
     context: BaseModel | None
     origin: str
     notes: tuple[str, ...] = ()
+    behind: FrameRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,22 +95,23 @@ def decide_start(
 ) -> Start:
     """Where the run of ``request`` starts; ``entries`` are the session's, oldest first."""
     earlier = None if request.on_head else _record_of_cell(request.cell, head, entries)
-    again = _run_again_notes(earlier, head)
     if request.given is not None:
+        older = _older_note(earlier, head)
+        notes = (older,) if older else ()
         value = request.given.value
         if request.source is not None:
             context, origin = request.source.context_after, f"-i, context of {request.source.id}"
-            return Start(request.source, value, context, origin, again)
-        return Start(None, value, initial_context, "-i", again)
+            return Start(request.source, value, context, origin, notes)
+        return Start(None, value, initial_context, "-i", notes)
     if request.source is not None:
         return _from_record(request.source, ())
     if earlier is not None:
-        parent = earlier.parent
-        return (
-            _from_nothing(initial_context, again)
-            if parent is None
-            else (_from_record(parent, again))
-        )
+        parent, older = earlier.parent, _older_note(earlier, head)
+        note = f"ran again from {'the beginning' if parent is None else parent.id}"
+        again = (f"{note}; {older}" if older else note,)
+        if parent is None:
+            return _from_nothing(initial_context, again)
+        return _from_record(parent, again)
     if head is None:
         return _from_nothing(initial_context, ())
     failed = failed_after(head, entries)
@@ -113,7 +119,7 @@ def decide_start(
     if failed is None:
         return start
     origin = f"{start.origin} ({failed.name} {failed.status.value} after it)"
-    return Start(head, start.data, start.context, origin)
+    return Start(head, start.data, start.context, origin, behind=failed)
 
 
 def failed_after(head: FrameRecord | None, entries: Sequence[Entry]) -> FrameRecord | None:
@@ -138,17 +144,14 @@ def _record_of_cell(
     return None
 
 
-def _run_again_notes(earlier: FrameRecord | None, head: FrameRecord | None) -> tuple[str, ...]:
+def _older_note(earlier: FrameRecord | None, head: FrameRecord | None) -> str:
+    """Which records of HEAD's line stand on the one that is being made again."""
     if earlier is None or head is None:
-        return ()
-    origin = "the beginning" if earlier.parent is None else earlier.parent.id
+        return ""
     line = list(head.line())
     later = [record.id for record in reversed(line[: line.index(earlier)])]
-    note = f"ran again from {origin}"
-    if later:
-        verb = "stands" if len(later) == 1 else "stand"
-        note += f"; {', '.join(later)} {verb} on an older {earlier.id}"
-    return (note,)
+    verb = "stands" if len(later) == 1 else "stand"
+    return f"{', '.join(later)} {verb} on an older {earlier.id}" if later else ""
 
 
 def _from_record(record: FrameRecord, notes: tuple[str, ...]) -> Start:

@@ -58,13 +58,11 @@ def waits_for_a_run(function: Callable[P, T]) -> Callable[P, T]:
 class Run:
     """A task that an interrupt stops, on whichever thread its loop runs."""
 
-    def __init__(self, limit: float, given_up: asyncio.Future[None] | None = None) -> None:
+    def __init__(self, limit: float) -> None:
         self.limit = limit
-        self.given_up = given_up
         self.interrupted = False
         self.taken = False
         self.active = False
-        self.is_outermost = False
         self.parent = _current_run.get()
         self.inner: list[Run] = []
         self._task: asyncio.Task[object] | None = None
@@ -103,9 +101,7 @@ class Run:
         for run in tuple(self.inner):
             run.interrupt(hit, hard=hard)
         self.interrupted = True
-        self._deadline = min(
-            self._deadline, time.monotonic() + (HARD_LIMIT if hard else self.limit)
-        )
+        self.lose_patience_after(HARD_LIMIT if hard else self.limit)
         self._told = self is hit
         self._unwinds = bool(self.inner) or self is hit
         self.raise_in_own_thread(awaited=hard)
@@ -142,9 +138,13 @@ class Run:
         """Whether its loop runs where Python delivers signals."""
         return self._thread == _main_thread_ident()
 
+    def lose_patience_after(self, limit: float) -> None:
+        """Wait at most ``limit`` seconds more for it to end."""
+        self._deadline = min(self._deadline, time.monotonic() + limit)
+
     @property
     def is_overdue(self) -> bool:
-        """Whether it was interrupted, and its clean-up has taken longer than the limit."""
+        """Whether it was stopped, and its clean-up has taken longer than the limit."""
         return time.monotonic() > self._deadline
 
     def _hear(
@@ -155,12 +155,6 @@ class Run:
             loop.call_later(GRACE, task.cancel)
         else:
             task.cancel()
-        loop.call_later(max(0.0, self._deadline - time.monotonic()), self.give_up)
-
-    def give_up(self) -> None:
-        """End the wait for the clean-up; on the run's own loop."""
-        if self.given_up is not None and not self.given_up.done():
-            self.given_up.set_result(None)
 
 
 class _Guard:
@@ -174,9 +168,10 @@ class _Guard:
         self._raised = False
         self._is_second_look = False
         self._handling = False
+        self._is_unanswered = False
         self._over = threading.Event()
         self._ending = threading.Lock()
-        self._insisting: threading.Thread | None = None
+        self._insists = False
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
         looking_again, self._is_second_look = self._is_second_look, False
@@ -195,6 +190,7 @@ class _Guard:
             now = time.monotonic()
             self._hard = now - self._pressed < AGAIN
             self._pressed = now
+            self._is_unanswered = True
         self._raised = _may_raise_at(frame, awaited=self._hard)
         hit = _current_run.get() if self._raised else None
         if not looking_again:
@@ -204,9 +200,10 @@ class _Guard:
             hit.take()
         if self._raised:
             raise KeyboardInterrupt
-        if self._insisting is None or not self._insisting.is_alive():
-            self._insisting = threading.Thread(target=self._insist, daemon=True)
-            self._insisting.start()
+        if not self._insists:
+            self._insists = True
+            # Not threading.Thread: this code may have interrupted another one's start, in its lock.
+            _thread.start_new_thread(self._insist, ())
 
     @property
     def has_runs(self) -> bool:
@@ -214,11 +211,16 @@ class _Guard:
 
     @contextmanager
     def watching(self, run: Run) -> Iterator[None]:
-        run.is_outermost = True
         run.interrupted = _postponed.is_due()
         self._runs.append(run)
         try:
             yield
+            if run.taken:
+                self._is_unanswered = False
+                sys.stderr.write("The run caught the interrupt, and went on to its end.\n")
+        except BaseException:
+            self._is_unanswered = False  # the cell sees an error
+            raise
         finally:
             self._runs.remove(run)
             if not self._runs:
@@ -231,6 +233,9 @@ class _Guard:
             time.sleep(0)
         if self._is_in_force():
             signal.signal(signal.SIGINT, self._former)
+        if self._is_unanswered:
+            _postponed.put()
+            sys.stderr.write("The interrupt came too late: the run had just finished.\n")
 
     def _is_in_force(self) -> bool:
         return signal.getsignal(signal.SIGINT) is self
@@ -245,7 +250,7 @@ class _Guard:
             with self._ending:  # after the end, a press would reach the former handler
                 deaf = [deaf for run in tuple(self._runs) for deaf in run.deaf()]
                 if self._raised or self._over.is_set() or not deaf:
-                    return
+                    break
                 for run in deaf:
                     run.raise_in_own_thread(awaited=self._hard)
                 if any(run.is_on_main_thread for run in deaf) and self._is_in_force():
@@ -253,6 +258,7 @@ class _Guard:
                     _signal_main_thread()
             if time.monotonic() - self._pressed > LOOK_OFTEN:
                 pause = LOOK_SELDOM
+        self._insists = False
 
 
 @contextmanager
@@ -285,25 +291,18 @@ def watching(run: Run) -> Iterator[None]:
 
 
 def settled(run: Run, result: Callable[[], T]) -> T:
-    """What a run that is over came to.
+    """What a run that is over came to; to be asked while it is still watched.
 
     An interrupt does not cost the value of work that finished in spite of it. Either user code
     caught it, and has dealt with it; or it came too late, and the next run takes it.
     """
     __tracebackhide__ = True
     try:
-        value = result()
+        return result()
     except asyncio.CancelledError:
         if run.interrupted:
             raise StepInterrupted("interrupted") from None
         raise
-    if run.interrupted and run.is_outermost:
-        if run.taken:
-            sys.stderr.write("The run caught the interrupt, and went on to its end.\n")
-        else:
-            _postponed.put()
-            sys.stderr.write("The interrupt came too late: the run had just finished.\n")
-    return value
 
 
 class _Postponed:

@@ -10,7 +10,6 @@ from traitlets.config import Configurable
 
 from .api import SessionApi
 from .awaiting import Awaiting
-from .command_line import parse
 from .commands import COMMANDS
 from .completion import Completion
 from .errors import unknown
@@ -52,6 +51,7 @@ class Extension:
 
     async def _run(self, line: str, body: str | None) -> object:
         """Run one command line; ``body`` is the cell below it, if the magic was ``%%flujo``."""
+        __tracebackhide__ = True
         word, _, rest = line.strip().partition(" ")
         name = word or "status"
         command = COMMANDS.get(name)
@@ -61,9 +61,7 @@ class Extension:
             raise UsageError(f"{name} takes a cell: write {command.magic} in its first line")
         if body is not None and not command.has_body:
             raise UsageError(f"{name} takes no cell: write {command.magic} with one %")
-        return await command.handler(
-            self.front, parse(rest, command.options, command.usage), body or ""
-        )
+        return await command.handler(self.front, command.parse(rest), body or "")
 
 
 _extensions: dict[int, Extension] = {}

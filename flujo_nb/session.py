@@ -7,21 +7,22 @@ IPython's shell: commands give it values and show what it returns.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import uuid4
 
 from IPython.core.error import UsageError
 from pydantic import BaseModel, ValidationError
 
+from flujo_nb.engine.errors import ConfigurationError
 from flujo_nb.engine.executor_core import ExecutorCore, built_in_policies
 from flujo_nb.engine.frame import make_execution_frame
-from flujo_nb.engine.outcomes import FrameOutcome, Success
+from flujo_nb.engine.outcomes import Chunk, FrameOutcome, Success
 from flujo_nb.engine.path import FramePath, Segment, SegmentKind
 from flujo_nb.engine.record import FrameRecord, children_of
 from flujo_nb.engine.steps import AnyPipeline, Node, Pipeline, is_node
 from flujo_nb.engine.usage import Quota, UsageLimits
 
-from .border import Copied, copied
+from .border import Copied, Copier, copied
 from .errors import unknown
 from .head import Entry, Request, Start, decide_start, failed_after
 
@@ -47,6 +48,7 @@ class Session:
         self.resources: object = None
         self.registry = built_in_policies()
         self.quota = Quota()
+        self.refuses_after_failure = False
         self._commands = 0
 
     # Steps
@@ -63,7 +65,10 @@ class Session:
         Raises `UsageError` for a name that is neither.
         """
         nodes = [self._named(name.strip(), namespace) for name in target.split(">>")]
-        joined: AnyPipeline = Pipeline.of(*nodes)
+        try:
+            joined: AnyPipeline = Pipeline.of(*nodes)
+        except ConfigurationError as error:
+            raise UsageError(str(error)) from error
         return nodes[0] if len(nodes) == 1 else joined
 
     def _named(self, name: str, namespace: Mapping[str, object]) -> Node:
@@ -132,6 +137,12 @@ class Session:
         found = next((e for e in self.entries if e.record is record), None)
         return found or Entry(record, None, "its place in the pipeline")
 
+    def newest(self) -> FrameRecord | None:
+        """HEAD, or else the newest record, or ``None``."""
+        if self.head is None and self.entries:
+            return self.entries[-1].record
+        return self.head
+
     def failed_after_head(self) -> FrameRecord | None:
         """The newest record, when it continued from HEAD and did not succeed."""
         return failed_after(self.head, self.entries)
@@ -146,6 +157,11 @@ class Session:
         """
         head = self.head
         start = decide_start(request, head, self.entries, self.initial_context)
+        if start.behind is not None and self.refuses_after_failure and start.behind.name != name:
+            raise UsageError(
+                f"{start.behind.id} {start.behind.name} {start.behind.status.value}, and "
+                "Flujo.after_failure is 'refuse': run it again, or say --from"
+            )
         data = copied(start.data)
         self._commands += 1
         frame = make_execution_frame(
@@ -174,11 +190,12 @@ class Session:
         request: Request,
         moved: bool,
     ) -> Entry:
-        output, after = Copied(None, ()), None
+        copier, output, after = Copier(), Copied(None), None
         if isinstance(outcome, Success):
-            output = copied(outcome.output)
+            output = copier.copied(outcome.output)  # before its children's: the notes are its own
             if start.context is not None:
                 after = ExecutorCore(self.registry).contexts.merge(start.context, outcome.update)
+        outcome = kept(outcome, copier)
         record = FrameRecord(
             id=f"f{len(self.entries)}",
             name=name,
@@ -206,6 +223,15 @@ class Session:
         return entry
 
 
+def kept(outcome: FrameOutcome, copier: Copier) -> FrameOutcome:
+    """``outcome`` with copies of its outputs, its children's too: what a record holds."""
+    children = [one if isinstance(one, Chunk) else kept(one, copier) for one in outcome.children]
+    if isinstance(outcome, Success):
+        output = copier.copied(outcome.output).value
+        return replace(outcome, output=output, children=children)
+    return replace(outcome, children=children)
+
+
 def nodes_in(namespace: Mapping[str, object]) -> list[str]:
     """The variables that hold a step or a pipeline."""
     return [
@@ -231,7 +257,7 @@ def _initial_context(
         found = "nothing" if given is None else repr(given)[:60]
         raise UsageError(f"a context is a pydantic model (class Ctx(BaseModel): …); found {found}")
     try:
-        return model.model_validate(values)
+        return model.model_validate(copied(values).value)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or model.__name__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+import os
 import sysconfig
 import traceback
 from pathlib import Path
@@ -10,13 +11,19 @@ from pathlib import Path
 from IPython.core.interactiveshell import InteractiveShell
 
 from flujo_nb import engine
+from flujo_nb.engine.failure_builder import message_of
 
-_NOT_THE_USERS = (
-    str(Path(engine.__file__).parent),
-    str(Path(__file__).parent),
-    sysconfig.get_path("stdlib"),
-    sysconfig.get_path("purelib"),
-    sysconfig.get_path("platlib"),
+from .html import without_controls
+
+_NOT_THE_USERS = tuple(
+    f"{folder}{os.sep}"
+    for folder in (
+        Path(engine.__file__).parent,
+        Path(__file__).parent,
+        sysconfig.get_path("stdlib"),
+        sysconfig.get_path("purelib"),
+        sysconfig.get_path("platlib"),
+    )
 )
 _LINES = 3
 
@@ -32,11 +39,11 @@ def user_lines(error: BaseException, shell: InteractiveShell) -> list[str]:
         text = linecache.getline(own.filename, own.lineno or 0).strip()
         if text:
             lines.append(f"    {text[:160]}")
-    said = f"{type(error).__name__}: {error}".rstrip(": ").splitlines()
+    said = f"{type(error).__name__}: {message_of(error)}".rstrip(": ").splitlines()
     lines += [f"  {line[:200]}" for line in said[:_LINES]]
     if len(said) > _LINES:
         lines[-1] += " …"
-    return lines
+    return list(map(without_controls, lines))
 
 
 def _own_frame(error: BaseException, shell: InteractiveShell) -> traceback.FrameSummary | None:

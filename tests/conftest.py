@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -14,3 +15,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(item.path.is_relative_to(folder) for folder in WITH_KERNELS):
             item.add_marker(pytest.mark.kernel)
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported out of every later collection.
+
+    IPython collects garbage whenever a shell ends, which hundreds of tests do: walking through
+    all modules each time took longer than the tests.
+    """
+    gc.collect()
+    gc.freeze()

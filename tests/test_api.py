@@ -229,5 +229,5 @@ def test_configure_sets_only_what_is_given(made: Notebook) -> None:
 
 
 def test_the_session_shows_itself(words: Notebook) -> None:
-    assert repr(words.api).startswith("session ")
+    assert repr(words.api).startswith("session_")
     assert "text/html" in words.api._repr_mimebundle_()

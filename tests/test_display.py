@@ -134,7 +134,7 @@ def test_no_command_lets_names_reprs_and_errors_reach_the_page_unescaped(
         "def boom(x): raise ValueError(EVIL)\n"
         "%flujo session --context Ctx --resources Bad()"
     )
-    notebook.run("%%flujo step <script>\ndef f(x) -> str:\n    '<script>'\n    return Bad()")
+    notebook.run("%%flujo step evil\ndef f(x) -> str:\n    '<script>'\n    return Bad()")
     notebook.run("await flujo.run(Step(name=EVIL, agent=lambda x: Bad()), input=Bad())")
     notebook.run("await flujo.run(Step(name=EVIL, agent=boom))")
     assert len(notebook.session.entries) == 3

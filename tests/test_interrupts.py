@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import threading
@@ -119,6 +120,20 @@ def test_an_interrupt_that_a_step_catches(capsys: pytest.CaptureFixture[str]) ->
     for way in WAYS:
         assert way(training) == "partial"
         assert "caught the interrupt" in capsys.readouterr().err
+
+
+def test_an_interrupt_that_stopped_one_of_several_runs_came_in_time() -> None:
+    async def unstoppable() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(10)
+
+    async def cell() -> None:
+        press(0.1)
+        await asyncio.gather(guarded(unstoppable), guarded(nap))
+
+    with pytest.raises(StepInterrupted):
+        asyncio.run(cell())
+    assert run_bridged(lambda: asyncio.sleep(0, "the next run runs")) == "the next run runs"
 
 
 def test_the_error_of_the_work_is_passed_on() -> None:

@@ -92,7 +92,7 @@ def test_settings_are_listed_and_checked(notebook: Notebook) -> None:
     assert notebook.front.settings.after_failure == "refuse"
 
 
-TRAPS = ("{spring()}", "$trap", "{trap}", "$$trap", "${spring()}")
+TRAPS = ("{spring()}", "$trap", "{trap}")
 PLACES = ("{}", "a {}", "a --from {}", "a --on-head {}", "--context {}", "{} >> a", "a -{}")
 
 

@@ -6,18 +6,24 @@ Nothing here keeps a payload: a view holds texts, so that a notebook's output hi
 from __future__ import annotations
 
 import dataclasses
-import reprlib
-from collections.abc import Sequence
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
+from itertools import islice
+from typing import cast
+
+from pydantic import BaseModel
 
 from flujo_nb.engine.outcomes import RunStatus
 from flujo_nb.engine.record import FrameRecord
 from flujo_nb.engine.user_code import Raised, caught_inline
 from flujo_nb.engine.values import exactly_equal, state_of
-from pydantic import BaseModel
 
 PREVIEW = 96
 """How many characters of a value a card shows."""
+
+FEEDBACK = 300
+"""How many characters of an error it shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,11 @@ class FrameView:
         """The duration for people."""
         return duration_text(self.duration_s)
 
+    @property
+    def can_go_on(self) -> bool:
+        """Whether there is an output to go on from."""
+        return self.status is RunStatus.COMPLETED
+
     def as_json(self) -> dict[str, object]:
         """The small form that programs assert on (``application/vnd.flujo.frame+json``)."""
         return {
@@ -120,18 +131,19 @@ def frame_view(
         context=context_changes(record.context, record.context_after),
         children=[_child_line(child) for child in children],
         notes=notes,
-        feedback=record.feedback,
+        feedback=None if record.feedback is None else clipped(record.feedback, FEEDBACK),
         is_head=is_head,
     )
 
 
 def _child_line(child: FrameRecord) -> ChildLine:
+    because = Preview("", clipped(child.feedback or "", PREVIEW))
     return ChildLine(
         id=child.id,
         name=child.name,
         status=child.status,
         duration=duration_text(child.duration_s),
-        output=preview(child.output) if child.succeeded else Preview("", child.feedback or ""),
+        output=preview(child.output) if child.succeeded else because,
     )
 
 
@@ -139,32 +151,116 @@ def context_changes(before: BaseModel | None, after: BaseModel | None) -> Sequen
     """The fields that a frame changed, in the model's order."""
     if before is None or after is None or before is after:
         return ()
-    old, new = state_of(before), state_of(after)
-    return [
-        FieldChange(name, short(old.get(name), 40), short(value, 40))
+    old, new, hidden = state_of(before), state_of(after), _hidden_fields(after)
+    changed = [
+        name
         for name, value in new.items()
         if name not in old or not exactly_equal(old[name], value)
+    ]
+    return [
+        FieldChange(name, "…", "…")
+        if name in hidden
+        else FieldChange(name, short(old.get(name), 40), short(new[name]))
+        for name in changed
     ]
 
 
 def preview(value: object) -> Preview:
     """``value`` in one line, whatever its size."""
     kind = type(value).__name__
-    if isinstance(value, list | tuple | dict | set | frozenset):
-        return Preview(f"{kind} of {len(value)}", short(value))
+    if type(value) in (list, tuple, dict, set, frozenset):
+        return Preview(f"{kind} of {len(cast(Sized, value))}", short(value))
     if isinstance(value, str | bytes) and len(value) > PREVIEW:
         return Preview(f"{kind} of {len(value):,}", short(value))
-    shape: object = getattr(value, "shape", None)
-    if isinstance(shape, tuple):
-        return Preview(f"{kind} {' x '.join(map(str, shape))}", short(value))
+    shape: object = caught_inline(getattr, value, "shape", None)
+    if isinstance(shape, tuple) and shape and all(type(part) is int for part in shape):
+        columns = caught_inline(_columns_of, value)
+        text = short(value) if isinstance(columns, Raised) else clipped(columns, PREVIEW)
+        return Preview(f"{kind} {' x '.join(map(str, shape))}", text)
     return Preview("", short(value))
+
+
+def _columns_of(table: object) -> str:
+    """The names of a data frame's columns; raises for what has none."""
+    columns: Iterable[object] = table.columns  # type: ignore[attr-defined]
+    return ", ".join(map(str, columns))
 
 
 def short(value: object, limit: int = PREVIEW) -> str:
     """The beginning of ``repr(value)`` in one line, without making all of it."""
-    text = _Short(limit).repr(value)
-    line = " ".join(text.split())
-    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+    return clipped(" ".join(_shown(value, limit, depth=4).split()), limit)
+
+
+def clipped(text: str, limit: int) -> str:
+    """``text``, or its beginning and ``…``."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def _shown(value: object, limit: int, depth: int) -> str:
+    """A ``repr`` that looks into containers and models and stops early in each.
+
+    Containers are known by their exact type; anything else is asked for its own ``repr``.
+    """
+    match value:
+        case str() | bytes() | bytearray():
+            return repr(value[:limit])
+        case int() if value.bit_length() > _LONG_INT:
+            return f"an int of {value.bit_length():,} bits"
+        case dict() if type(value) in _DICTS:
+            return _joined("{", "}", _pairs(value, limit, depth), len(value), depth)
+        case list() if type(value) is list:
+            return _joined("[", "]", _items(value, limit, depth), len(value), depth)
+        case tuple() if type(value) is tuple:
+            closing = ",)" if len(value) == 1 else ")"
+            return _joined("(", closing, _items(value, limit, depth), len(value), depth)
+        case set() | frozenset() if type(value) in (set, frozenset) and value:
+            return _joined("{", "}", _items(value, limit, depth), len(value), depth)
+        case deque() if type(value) is deque:
+            return _joined("deque([", "])", _items(value, limit, depth), len(value), depth)
+    named = _fields_of(value)
+    if named is not None:
+        parts = (f"{name}={_shown(item, limit, depth - 1)}" for name, item in named[:_ITEMS])
+        return _joined(f"{type(value).__name__}(", ")", parts, len(named), depth)
+    text = caught_inline(repr, value)
+    return f"<{type(value).__name__} without a repr>" if isinstance(text, Raised) else text
+
+
+_ITEMS = 6
+_LONG_INT = 400
+_DICTS = (dict, Counter, OrderedDict, defaultdict)
+
+
+def _items(values: Iterable[object], limit: int, depth: int) -> Iterator[str]:
+    return (_shown(item, limit, depth - 1) for item in islice(values, _ITEMS))
+
+
+def _pairs(table: Mapping[object, object], limit: int, depth: int) -> Iterator[str]:
+    return (
+        f"{_shown(key, limit, depth - 1)}: {_shown(item, limit, depth - 1)}"
+        for key, item in islice(table.items(), _ITEMS)
+    )
+
+
+def _joined(opening: str, closing: str, parts: Iterable[str], count: int, depth: int) -> str:
+    if depth <= 0:
+        return f"{opening}…{closing}"
+    more = ", ..." if count > _ITEMS else ""
+    return f"{opening}{', '.join(parts)}{more}{closing}"
+
+
+def _fields_of(value: object) -> list[tuple[str, object]] | None:
+    """The fields that a model or dataclass shows in its own ``repr``, if it is one."""
+    if isinstance(value, BaseModel):
+        state, hidden = state_of(value), _hidden_fields(value)
+        return [(name, item) for name, item in state.items() if name not in hidden]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return [(f.name, getattr(value, f.name, ...)) for f in dataclasses.fields(value) if f.repr]
+    return None
+
+
+def _hidden_fields(model: BaseModel) -> set[str]:
+    private = set(model.__pydantic_private__ or {})
+    return private | {name for name, field in type(model).model_fields.items() if not field.repr}
 
 
 def duration_text(seconds: float) -> str:
@@ -178,34 +274,3 @@ def duration_text(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.1f} s"
     return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
-
-
-class _Short(reprlib.Repr):
-    """A ``repr`` that looks into models and dataclasses and stops early in each."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__()
-        self.maxlist = self.maxtuple = self.maxdict = self.maxset = self.maxfrozenset = 6
-        self.maxlevel = 4
-        self.maxstring = self.maxother = limit
-        self.maxlong = 40
-
-    def repr1(self, x: object, level: int) -> str:
-        if isinstance(x, BaseModel):
-            return self._fields(type(x).__name__, [(n, state_of(x)[n]) for n in vars(x)], level)
-        if dataclasses.is_dataclass(x) and not isinstance(x, type):
-            pairs = [(f.name, getattr(x, f.name, ...)) for f in dataclasses.fields(x) if f.repr]
-            return self._fields(type(x).__name__, pairs, level)
-        return super().repr1(x, level)
-
-    def _fields(self, name: str, pairs: Sequence[tuple[str, object]], level: int) -> str:
-        if level <= 0:
-            return f"{name}(…)"
-        shown = ", ".join(f"{n}={self.repr1(v, level - 1)}" for n, v in pairs[: self.maxlist])
-        return f"{name}({shown}{', …' if len(pairs) > self.maxlist else ''})"
-
-    def repr_instance(self, x: object, level: int) -> str:
-        text = caught_inline(repr, x)
-        if isinstance(text, Raised):
-            return f"<{type(x).__name__} without a repr>"
-        return text if len(text) <= self.maxother else f"{text[: self.maxother]}…"

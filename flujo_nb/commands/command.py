@@ -8,12 +8,15 @@ from typing import TypeAlias
 
 from IPython.core.error import UsageError
 
-from flujo_nb.command_line import Option, Parsed
+from flujo_nb.command_line import Option, Parsed, parse
 from flujo_nb.front import Front
 from flujo_nb.head import Given, Request
 
 Handler: TypeAlias = Callable[[Front, Parsed, str], Awaitable[object]]
 """Gets the front, the parsed line and the cell's body (empty for a line magic)."""
+
+
+ANY_WORDS = "…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,8 @@ class Command:
     handler: Handler
     options: tuple[Option, ...] = ()
     has_body: bool = False
+    word: str | None = None
+    """What the one word is that it takes; ``None``: it takes none; ``…``: any number."""
     completes: tuple[str, ...] = ()
     """What its words may be: ``step``, ``frame``, ``command``."""
 
@@ -34,6 +39,15 @@ class Command:
     def magic(self) -> str:
         """How the command is typed."""
         return f"{'%%' if self.has_body else '%'}flujo {self.name}"
+
+    def parse(self, line: str) -> Parsed:
+        """The rest of a command line taken apart; `UsageError` when it does not fit."""
+        parsed = parse(line, self.options, self.usage)
+        if len(parsed.words) > (self.word is not None) and self.word != ANY_WORDS:
+            takes = "no word" if self.word is None else f"one {self.word}"
+            found = " ".join(parsed.words)
+            raise UsageError(f"{self.magic} takes {takes}; found {found}; usage: {self.usage}")
+        return parsed
 
 
 INPUT = Option(("-i", "--input"), "the input: a Python expression, evaluated once", "EXPR")
@@ -58,8 +72,6 @@ def request_of(front: Front, parsed: Parsed, command: str, name: str) -> Request
     )
 
 
-def only_word(parsed: Parsed, command: str, what: str) -> str | None:
-    """The only word of a command line, or ``None``; `UsageError` when there are more."""
-    if len(parsed.words) > 1:
-        raise UsageError(f"{command} takes one {what}; found {' '.join(parsed.words)}")
+def only_word(parsed: Parsed) -> str | None:
+    """The word of a command that takes one, if it is there."""
     return parsed.words[0] if parsed.words else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import replace
 
 from IPython.core.error import UsageError
@@ -10,17 +11,20 @@ from IPython.core.error import UsageError
 from flujo_nb.cell_body import run_body
 from flujo_nb.command_line import Parsed
 from flujo_nb.display import View, text_view
-from flujo_nb.engine.errors import FlujoError
+from flujo_nb.engine.errors import ConfigurationError, FlujoError
 from flujo_nb.engine.steps import AnyStep, Node, Step, is_node, name_of
 from flujo_nb.front import Front
 from flujo_nb.step_names import StepNames
 
 from .command import NO_RUN, START, Command, only_word, request_of
 
+_NAME = re.compile(r"[\w.-]+")
+
 
 async def define_step(front: Front, parsed: Parsed, body: str) -> View:
     """Run the body, make a step of the last function in it, register and run that."""
-    given = only_word(parsed, "%%flujo step", "name")
+    __tracebackhide__ = True
+    given = _name_in(parsed)
     done = await run_body(front.shell, body)
     function = _last_defined(done.tree)
     value = front.variable(function) if function is not None else done.value
@@ -30,9 +34,13 @@ async def define_step(front: Front, parsed: Parsed, body: str) -> View:
 
 async def define_pipeline(front: Front, parsed: Parsed, body: str) -> View:
     """Run the body, whose last expression is the pipeline; register it if named, and run it."""
-    given = only_word(parsed, "%%flujo pipeline", "name")
+    __tracebackhide__ = True
+    given = _name_in(parsed)
     names = StepNames(front.shell.user_ns, front.session.steps)
-    done = await run_body(front.shell, body, names)
+    try:
+        done = await run_body(front.shell, body, names)
+    except ConfigurationError as error:
+        raise UsageError(str(error)) from error
     if not is_node(done.value):
         found = type(done.value).__name__
         raise UsageError(
@@ -40,6 +48,13 @@ async def define_pipeline(front: Front, parsed: Parsed, body: str) -> View:
             f"found {found}"
         )
     return await _registered_and_run(front, parsed, "pipeline", done.value, given, body)
+
+
+def _name_in(parsed: Parsed) -> str | None:
+    name = only_word(parsed)
+    if name is not None and not _NAME.fullmatch(name):
+        raise UsageError(f"a name is made of letters, digits, _ . and -; found {name}")
+    return name
 
 
 async def _registered_and_run(
@@ -81,18 +96,23 @@ DEFINE = (
         name="step",
         summary="define a step and run it on HEAD",
         usage="%%flujo step [NAME] [-i EXPR] [--from FRAME] [--on-head] [--no-run]",
-        example="%%flujo step\ndef words(text: str) -> list[str]:\n    return text.split()",
+        example=(
+            "%%flujo step -i 'to be or not to be'\n"
+            "def words(text: str) -> list[str]:\n    return text.split()"
+        ),
         handler=define_step,
         options=(*START, NO_RUN),
         has_body=True,
+        word="name",
     ),
     Command(
         name="pipeline",
         summary="join steps and run them on HEAD",
         usage="%%flujo pipeline [NAME] [-i EXPR] [--from FRAME] [--on-head] [--no-run]",
-        example="%%flujo pipeline counted\nwords >> count",
+        example="%%flujo pipeline counted -i 'to be or not to be'\nwords >> count",
         handler=define_pipeline,
         options=(*START, NO_RUN),
         has_body=True,
+        word="name",
     ),
 )

@@ -16,7 +16,7 @@ def help_command(commands: Mapping[str, Command]) -> Command:
     """The command that explains ``commands``."""
 
     async def explain(front: Front, parsed: Parsed, body: str) -> View:
-        wanted = only_word(parsed, "%flujo help", "command")
+        wanted = only_word(parsed)
         if wanted is None:
             rows = [(command.magic, command.summary) for command in commands.values()]
             return table_view("flujo-nb", ("", ""), rows, ("%flujo help step",))
@@ -30,6 +30,7 @@ def help_command(commands: Mapping[str, Command]) -> Command:
         usage="%flujo help [COMMAND]",
         example="%flujo help run",
         handler=explain,
+        word="command",
         completes=("command",),
     )
 

@@ -9,11 +9,12 @@ from flujo_nb.display import View, preview_text, table_view
 from flujo_nb.engine.record import FrameRecord
 from flujo_nb.engine.steps import Node, Pipeline, name_of
 from flujo_nb.front import Front
-from flujo_nb.widgets.view_model import duration_text, short
+from flujo_nb.widgets.view_model import clipped, duration_text, short
 
 from .command import Command, only_word
 
 _FIRST = "%%flujo step"
+_WIDTH = 48
 
 
 async def status(front: Front, parsed: Parsed, body: str) -> View:
@@ -44,7 +45,7 @@ def status_view(front: Front) -> View:
             "%flujo help",
         ]
     )
-    return table_view(f"session {session.run_id}", ("", ""), rows, following)
+    return table_view(session.run_id, ("", ""), rows, following)
 
 
 def _context_line(front: Front) -> str:
@@ -60,7 +61,7 @@ async def frames(front: Front, parsed: Parsed, body: str) -> View:
     for entry in session.entries:
         record, view = entry.record, front.view(entry)
         mark = "HEAD" if record is session.head else ""
-        shown = preview_text(view.output) if record.succeeded else record.feedback or ""
+        shown = clipped(preview_text(view.output) or view.feedback or "", _WIDTH)
         rows.append(
             (
                 record.id,
@@ -76,15 +77,15 @@ async def frames(front: Front, parsed: Parsed, body: str) -> View:
         return table_view("no frames yet", (), (), (_FIRST, "%flujo help"))
     header = ("frame", "name", "status", "took", "input", "output", "")
     last = session.entries[-1].record.id
-    return table_view(f"{len(rows)} frames", header, rows, (f"%flujo show {last}",))
+    return table_view(_counted(len(rows), "frame"), header, rows, (f"%flujo show {last}",))
 
 
 async def show(front: Front, parsed: Parsed, body: str) -> View:
-    """One frame, or a frame inside it; HEAD when none is named."""
-    wanted = only_word(parsed, "%flujo show", "frame")
+    """One frame, or a frame inside it; HEAD (or else the newest) when none is named."""
+    wanted = only_word(parsed)
     session = front.session
     record: FrameRecord | None
-    record = session.head if wanted is None else session.record(wanted)
+    record = session.newest() if wanted is None else session.record(wanted)
     if record is None:
         return table_view("no frames yet", (), (), (_FIRST, "%flujo help"))
     return front.card(session.entry(record))
@@ -99,7 +100,13 @@ async def steps(front: Front, parsed: Parsed, body: str) -> View:
     if not rows:
         return table_view("no steps yet", (), (), (_FIRST, "%flujo help step"))
     following = (f"%flujo run {rows[-1][0]}",)
-    return table_view(f"{len(rows)} steps", ("name", "kind", "what it does"), rows, following)
+    return table_view(
+        _counted(len(rows), "step"), ("name", "kind", "what it does"), rows, following
+    )
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _kind(node: Node) -> str:
@@ -136,6 +143,7 @@ LOOK = (
         usage="%flujo show [FRAME]",
         example="%flujo show",
         handler=show,
+        word="frame",
         completes=("frame",),
     ),
     Command(

@@ -8,7 +8,7 @@ from flujo_nb.command_line import Parsed
 from flujo_nb.display import View
 from flujo_nb.front import Front
 
-from .command import START, Command, request_of
+from .command import ANY_WORDS, START, Command, request_of
 
 _USAGE = "%flujo run NAME [>> NAME …] [-i EXPR] [--from FRAME] [--on-head]"
 
@@ -31,6 +31,7 @@ RUN = (
         example="%flujo run words -i 'to be or not to be'",
         handler=run,
         options=START,
+        word=ANY_WORDS,
         completes=("step",),
     ),
 )

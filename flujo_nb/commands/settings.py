@@ -13,12 +13,11 @@ from flujo_nb.display import View, table_view
 from flujo_nb.front import Front
 from flujo_nb.widgets.view_model import short
 
-from .command import Command, only_word
+from .command import Command
 
 
 async def session(front: Front, parsed: Parsed, body: str) -> View:
     """Set the context and the resources; show them."""
-    only_word(parsed, "%flujo session", "option")
     name = parsed.values.get("--context")
     model = None if name is None else front.variable(name)
     init = _evaluated(front, parsed, "--init")
@@ -55,7 +54,7 @@ def _shown(front: Front) -> View:
     ]
     if kept.head is not None:
         rows.append(("HEAD", f"{kept.head.id} goes on with its own context; -i starts a new line"))
-    return table_view(f"session {kept.run_id}", ("", ""), rows, ("%%flujo step", "%flujo"))
+    return table_view(kept.run_id, ("", ""), rows, ("%%flujo step", "%flujo"))
 
 
 SETTINGS = (

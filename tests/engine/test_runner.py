@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
+import pickle
+import threading
 from typing import Any
 
 import pytest
@@ -241,3 +244,21 @@ def test_runs_beside_each_other_do_not_mix(wait: Wait) -> None:
         return [(r.output, r.final_pipeline_context) for r in results]
 
     assert wait(main()) == [(2, Counts(total=2)), (20, Counts(total=20))]
+
+
+def test_a_result_can_be_copied_and_pickled(wait: Wait) -> None:
+    result = wait(awaited(Flujo(echo >> echo_async), 1))
+    for made in (copy.deepcopy(result), pickle.loads(pickle.dumps(result))):
+        assert (made.status, made.output) == (RunStatus.COMPLETED, 1)
+        assert names_in(made.step_history) == ["echo", "echo_async"]
+
+
+def test_what_cannot_be_copied_may_stand_in_a_context_as_long_as_no_step_reads_it(
+    wait: Wait,
+) -> None:
+    class Holding(BaseModel):
+        lock: Any = None
+
+    lock = threading.Lock()
+    runner = Flujo(echo, context_model=Holding, initial_context_data={"lock": lock})
+    assert wait(awaited(runner, 1)).output == 1

@@ -42,7 +42,9 @@ def only_forwards(tree: ast.Module) -> bool:
         rest = rest[1:]
     imports = [name for node in tree.body for name in imported(node) if name != "__future__"]
     return bool(imports) and all(
-        isinstance(node, ast.Assign) and isinstance(node.value, ast.Name | ast.List | ast.Tuple)
+        isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Name | ast.List | ast.Tuple)
         for node in rest
     )
 

@@ -69,7 +69,7 @@ def python(tmp_path: Path) -> Path:
     interpreter = folder / "bin" / "python"
     code = "import sysconfig; print(sysconfig.get_path('purelib'))"
     own = Path(run(interpreter, "-c", code, cwd=tmp_path).strip())
-    # This adds the folder alone: the .pth files in it, and so its editable installation, stay unread.
+    # This adds the folder alone: its .pth files, and so its editable installation, stay unread.
     (own / "third_party.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
     return interpreter
 

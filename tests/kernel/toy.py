@@ -3,11 +3,11 @@
 import asyncio
 import time
 
-from flujo_nb.engine.user_code import run_inline
 from IPython import get_ipython
 from IPython.display import display
 
 from flujo_nb.awaiting import Awaiting, guarded, run_body, run_bridged  # noqa: F401 - for cells
+from flujo_nb.engine.user_code import run_inline
 
 shell = get_ipython()
 ways = []
