@@ -24,4 +24,4 @@ def pytest_collection_finish() -> None:
     all modules each time took longer than the tests.
     """
     gc.collect()
-    gc.freeze()
+    pass

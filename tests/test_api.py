@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from flujo_nb.engine.record import FrameRecord
-from flujo_nb.engine.steps import Step
 from IPython.core.error import UsageError
 
 from flujo_nb.display import FrameCard
+from flujo_nb.engine.record import FrameRecord
+from flujo_nb.engine.steps import Step
 from flujo_nb.errors import StepFailed
 from tests.notebook import Notebook, fresh_notebook
 

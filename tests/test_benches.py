@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from flujo_nb.engine.steps import Step
 
 from benches.engine import (
     BareAwaits,
@@ -19,6 +18,7 @@ from benches.engine import (
     sequence_of,
 )
 from benches.harness import Costs, Figure, Work, WrongResult, table
+from flujo_nb.engine.steps import Step
 
 
 async def same(number: int) -> int:

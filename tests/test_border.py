@@ -18,10 +18,10 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
 import pytest
-from flujo_nb.engine.values import cloned
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from flujo_nb.border import copied
+from flujo_nb.engine.values import cloned
 
 
 class Colour(enum.Enum):

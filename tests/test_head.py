@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from pydantic import BaseModel
+
 from flujo_nb.engine.outcomes import Failure, Success
 from flujo_nb.engine.path import FramePath
 from flujo_nb.engine.record import FrameRecord
-from pydantic import BaseModel
-
 from flujo_nb.head import CellKey, Entry, Given, Request, Start, decide_start, failed_after
 
 

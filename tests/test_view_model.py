@@ -11,6 +11,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
 import pytest
+from pydantic import BaseModel, Field, SecretStr
+
 from flujo_nb.engine.outcomes import Failure, RunStatus, Success
 from flujo_nb.engine.path import FramePath, Segment, SegmentKind
 from flujo_nb.engine.record import FrameRecord
@@ -24,7 +26,6 @@ from flujo_nb.widgets.view_model import (
     preview,
     short,
 )
-from pydantic import BaseModel, Field, SecretStr
 
 LONGEST = 2 * PREVIEW
 MILLION = 1_000_000

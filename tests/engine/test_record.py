@@ -10,7 +10,6 @@ from flujo_nb.engine.path import FramePath, Segment, SegmentKind
 from flujo_nb.engine.record import FrameRecord, children_of
 from flujo_nb.engine.steps import Node, step
 from flujo_nb.engine.usage import Usage
-
 from tests.engine.fakes import Counts, Wait, broken, echo, outcome_of
 
 COMMAND = FramePath((Segment(SegmentKind.COMMAND, 3),))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import configparser
-import functools
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,7 +42,6 @@ def files(folder: Path, *suffixes: str) -> Iterator[Path]:
             yield path
 
 
-@functools.cache
 def syntax(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 

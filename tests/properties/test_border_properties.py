@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flujo_nb.engine.values import exactly_equal
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flujo_nb.border import copied
+from flujo_nb.engine.values import exactly_equal
 
 atoms = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
 data = st.recursive(
