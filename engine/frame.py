@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import IntFlag
 from types import MappingProxyType
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar, cast
 
 from pydantic import BaseModel
 
@@ -25,7 +25,7 @@ from .hooks import EventStream, Hook
 from .outcomes import Chunk
 from .path import FramePath, Segment, SegmentKind, step_segment
 from .sealed import draft_of
-from .steps import AnyPipeline, AnyStep, Node, Pipeline, name_of
+from .steps import AnyPipeline, AnyStep, Node, Pipeline, Step, name_of
 from .usage import Quota, UsageLimits
 
 ContextT = TypeVar("ContextT", bound=BaseModel)
@@ -196,6 +196,14 @@ retry_frame: Callable[[AnyFrame, int, str | None], AnyFrame] = draft_of(
 """The frame of another attempt, with its number and the feedback of the one before."""
 
 
+_ANY_ROOT: AnyFrame = ExecutionFrame(run=Run(), step=Step(name="none"), quota=Quota())
+"""Where a root gets the fields that its maker does not set: their defaults."""
+
+_root_frame: Callable[
+    [AnyFrame, Run, Node, object, BaseModel | None, Quota, tuple[Segment, ...]], AnyFrame
+] = draft_of(ExecutionFrame, ("run", "step", "data", "context", "quota", "segments"))
+
+
 def planned_steps(pipeline: AnyPipeline) -> tuple[tuple[tuple[Segment, ...], AnyStep], ...]:
     """Each step with its own part of the path: its name, numbered among its namesakes."""
     seen: Counter[str] = Counter()
@@ -235,25 +243,18 @@ def make_execution_frame(
         )
     if quota is not None and limits is not None:
         raise ConfigurationError("give limits or a quota, not both: a quota has its own limits")
-    return ExecutionFrame(
-        run=Run(
-            run_id=run_id,
-            resources=resources,
-            stream=stream,
-            on_chunk=on_chunk,
-            extensions=extensions,
-            hooks=hooks,
-        ),
-        step=step,
-        data=data,
-        context=context,
-        quota=quota if quota is not None else Quota(limits),
-        segments=(
-            path.segments
-            if isinstance(step, Pipeline)
-            else (*path.segments, step_segment(step.name))
-        ),
+    run = Run(
+        run_id=run_id,
+        resources=resources,
+        stream=stream,
+        on_chunk=on_chunk,
+        extensions=extensions,
+        hooks=hooks,
     )
+    own = () if isinstance(step, Pipeline) else (step_segment(step.name),)
+    own_quota = quota if quota is not None else Quota(limits)
+    root = _root_frame(_ANY_ROOT, run, step, data, context, own_quota, (*path.segments, *own))
+    return cast(ExecutionFrame[ContextT], root)
 
 
 def child_frame(

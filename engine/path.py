@@ -26,6 +26,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -126,6 +127,7 @@ class FramePath:
         return cls(tuple(map(Segment.parse, text.split("/"))) if text else ())
 
 
+@lru_cache(maxsize=4096)
 def step_segment(name: str, ordinal: int = 0) -> Segment:
     """The segment of a step called ``name`` with ``ordinal`` earlier namesakes in its sequence."""
     return Segment(SegmentKind.STEP, name, ordinal)
