@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from time import perf_counter
 
+from pydantic import BaseModel
+
+from benches.floor import FloorCore, FloorSequence, FloorStep, Record
+from benches.harness import PASSES, Costs, Figure, Work, expect
 from flujo_nb.engine.context_update_manager import ContextUpdateManager
 from flujo_nb.engine.executor_core import ExecutorCore
 from flujo_nb.engine.frame import make_execution_frame
@@ -16,10 +20,6 @@ from flujo_nb.engine.runner import Flujo
 from flujo_nb.engine.step_history_tracker import StepHistoryTracker
 from flujo_nb.engine.steps import Node, Pipeline, Step, steps_of
 from flujo_nb.engine.usage import UsageLimits
-from pydantic import BaseModel
-
-from benches.floor import FloorCore, FloorSequence, FloorStep, Record
-from benches.harness import PASSES, Costs, Figure, Work, expect
 
 LIMITS = UsageLimits(total_tokens_limit=1_000_000)
 STEPS_PER_PASS = 4_000

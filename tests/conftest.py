@@ -17,11 +17,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.kernel)
 
 
-def pytest_collection_finish() -> None:
-    """Keep what was imported out of every later collection.
+@pytest.fixture(scope="module", autouse=True)
+def _what_was_imported_is_no_garbage() -> None:
+    """Keep what there is before a module's tests out of every later garbage collection.
 
-    IPython collects garbage whenever a shell ends, which hundreds of tests do: walking through
-    all modules each time took longer than the tests.
+    IPython collects whenever a shell ends, which hundreds of tests do: walking through all that
+    was ever imported each time took longer than the tests.
     """
     gc.collect()
-    pass
+    gc.freeze()
