@@ -56,6 +56,11 @@ class SessionApi:
         return None if head is None else self._front.card(self._front.session.entry(head))
 
     @property
+    def steps(self) -> Mapping[str, Node]:
+        """The registered steps and pipelines by name."""
+        return {name: one.node for name, one in self._front.session.steps.items()}
+
+    @property
     def frames(self) -> Frames:
         """Every frame by its id."""
         return Frames(self._front)

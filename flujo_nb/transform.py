@@ -153,7 +153,12 @@ def _calls_of(name: str, tree: ast.Module) -> Iterator[_Call]:
     while waiting:
         node, may_await, is_statement = waiting.pop()
         if isinstance(node, ast.Call) and _calls_magic(node, name):
-            yield _Call(node, may_await, is_statement)
+            # A cell magic without a body is refused by IPython, under the name that was typed.
+            match node.args:
+                case [_, _, ast.Constant(value="")]:
+                    yield _Call(node, False, is_statement)
+                case _:
+                    yield _Call(node, may_await, is_statement)
         for field, value in ast.iter_fields(node):
             inside = _may_await_in(node, field, may_await)
             stands_alone = isinstance(node, (ast.Expr, ast.Assign)) and field == "value"

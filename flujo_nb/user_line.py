@@ -11,6 +11,7 @@ from pathlib import Path
 from IPython.core.interactiveshell import InteractiveShell
 
 from flujo_nb import engine
+from flujo_nb.engine.errors import StepExited
 from flujo_nb.engine.failure_builder import message_of
 
 from .html import without_controls
@@ -48,7 +49,8 @@ def user_lines(error: BaseException, shell: InteractiveShell) -> list[str]:
 
 def _own_frame(error: BaseException, shell: InteractiveShell) -> traceback.FrameSummary | None:
     """The innermost frame in a cell; else the innermost in neither a library nor this package."""
-    frames = traceback.extract_tb(error.__traceback__)
+    cause = error.__cause__ if isinstance(error, StepExited) else error
+    frames = traceback.extract_tb(cause.__traceback__) if cause is not None else []
     in_cells = [one for one in frames if shell.compile.format_code_name(one.filename) is not None]
     own = [one for one in frames if not one.filename.startswith(_NOT_THE_USERS)]
     chosen = in_cells or own

@@ -231,3 +231,8 @@ def test_configure_sets_only_what_is_given(made: Notebook) -> None:
 def test_the_session_shows_itself(words: Notebook) -> None:
     assert repr(words.api).startswith("session_")
     assert "text/html" in words.api._repr_mimebundle_()
+
+
+def test_steps_by_name(words: Notebook) -> None:
+    assert set(words.api.steps) >= {"words", "count"}
+    assert words.api.steps["words"].name == "words"  # type: ignore[union-attr]

@@ -252,3 +252,8 @@ def test_cleaning_only_drops_comments_and_twice_is_once(cell: str) -> None:
     assert dropped + cleaned == lines
     assert all(not line.strip() or line.lstrip().startswith("#") for line in dropped)
     assert without_leading_comments(cleaned, NAME) == cleaned
+
+
+def test_a_cell_magic_without_a_body_is_left_for_ipython_to_refuse() -> None:
+    lines = ["get_ipython().run_cell_magic('flujo', 'step', '')\n"]
+    assert rewritten(lines, "flujo", awaiting=True) == lines

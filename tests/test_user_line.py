@@ -65,3 +65,8 @@ def test_an_error_that_cannot_be_printed(notebook: Notebook) -> None:
     lines = told(notebook, "    raise Mute")
     assert "  Mute" in lines
     assert len(notebook.session.entries) == 1
+
+
+def test_the_line_that_calls_sys_exit(notebook: Notebook) -> None:
+    lines = told(notebook, "    import sys\n    sys.exit(3)")
+    assert lines[1:3] == ["  Cell In[1], line 4, in boom", "    sys.exit(3)"]
