@@ -35,10 +35,6 @@ class StepSignatureError(ConfigurationError):
     """A step's function asks for a parameter that no step gets."""
 
 
-class StepSealed(ConfigurationError):
-    """A step or pipeline was changed after it was made; make another instead."""
-
-
 class PolicyNotFound(ConfigurationError):
     """No policy is registered for a step's type."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypedDict
 
 from .errors import (
     ConfigurationError,
@@ -24,6 +24,8 @@ from .errors import (
 )
 from .frame import AnyFrame
 from .outcomes import Aborted, AbortReason, Failure, FailureKind, Paused, StepOutcome
+from .path import Segment
+from .steps import Node
 from .usage import Usage
 from .user_code import Raised, caught_inline, is_cancelled
 
@@ -62,6 +64,18 @@ _TABLE: dict[type[BaseException], _Row] = {
 }
 
 
+class _Facts(TypedDict):
+    """What every outcome tells of its frame (`Outcome`)."""
+
+    step: Node
+    segments: tuple[Segment, ...]
+    index: int | None
+    attempts: int
+    latency_s: float
+    usage: Usage | None
+    children: Sequence[StepOutcome]
+
+
 class FailureBuilder:
     """Makes the outcome that an exception means."""
 
@@ -76,43 +90,23 @@ class FailureBuilder:
         children: Sequence[StepOutcome] = (),
     ) -> Failure | Paused | Aborted:
         """The outcome of ``frame`` when ``error`` ended it."""
+        facts: _Facts = {
+            "step": frame.step,
+            "segments": frame.segments,
+            "index": frame.index,
+            "attempts": attempts,
+            "latency_s": latency_s,
+            "usage": usage,
+            "children": children,
+        }
         match _row_of(error):
             case _Failed(kind=kind):
-                return Failure(
-                    step=frame.step,
-                    segments=frame.segments,
-                    index=frame.index,
-                    attempts=attempts,
-                    latency_s=latency_s,
-                    usage=usage,
-                    children=children,
-                    error=error,
-                    feedback=feedback_of(error),
-                    kind=kind,
-                )
+                return Failure(error=error, feedback=feedback_of(error), kind=kind, **facts)
             case _Stopped(reason=reason):
-                return Aborted(
-                    step=frame.step,
-                    segments=frame.segments,
-                    index=frame.index,
-                    attempts=attempts,
-                    latency_s=latency_s,
-                    usage=usage,
-                    children=children,
-                    reason=reason,
-                    message=message_of(error) or reason.value,
-                )
+                message = message_of(error) or reason.value
+                return Aborted(reason=reason, message=message, **facts)
             case _:
-                return Paused(
-                    step=frame.step,
-                    segments=frame.segments,
-                    index=frame.index,
-                    attempts=attempts,
-                    latency_s=latency_s,
-                    usage=usage,
-                    children=children,
-                    message=message_of(error),
-                )
+                return Paused(message=message_of(error), **facts)
 
     def cause_of(self, error: BaseException) -> BaseException:
         """The exception that stands for what user code raised.

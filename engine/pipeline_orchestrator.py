@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import perf_counter
-from typing import assert_never, cast
+from typing import cast
 
 from .errors import PolicyContractError
 from .frame import AnyFrame, planned_child, planned_steps
-from .outcomes import (
-    Aborted,
-    BackgroundLaunched,
-    Chunk,
-    Failure,
-    Paused,
-    StepOutcome,
-    Success,
-    make_success,
-)
+from .outcomes import BackgroundLaunched, Chunk, StepOutcome, Success, make_success
 from .policy import Call, ExecutorPort
 from .steps import AnyPipeline, Node, Pipeline
 from .user_code import Raised, caught_inline
@@ -79,40 +71,16 @@ def _ended_by(
     outcome: StepOutcome, frame: AnyFrame, started: float, children: list[StepOutcome]
 ) -> StepOutcome:
     """The sequence's own outcome when ``outcome`` is that of its last child, and no success."""
-    step, segments, index = frame.step, frame.segments, frame.index
     latency = perf_counter() - started
-    match outcome:
-        case Failure(error=error, feedback=feedback, kind=kind):
-            return Failure(
-                step=step,
-                segments=segments,
-                index=index,
-                latency_s=latency,
-                children=children,
-                error=error,
-                feedback=feedback,
-                kind=kind,
-            )
-        case Paused(message=message):
-            return Paused(
-                step=step,
-                segments=segments,
-                index=index,
-                latency_s=latency,
-                children=children,
-                message=message,
-            )
-        case Aborted(reason=reason, message=message):
-            return Aborted(
-                step=step,
-                segments=segments,
-                index=index,
-                latency_s=latency,
-                children=children,
-                reason=reason,
-                message=message,
-            )
-        case Success() | BackgroundLaunched() | Chunk():
-            raise PolicyContractError(f"a frame cannot end with {type(outcome).__name__}")
-        case _:
-            assert_never(outcome)
+    if isinstance(outcome, Chunk):
+        raise PolicyContractError("a frame cannot end with a Chunk")
+    return replace(
+        outcome,
+        step=frame.step,
+        segments=frame.segments,
+        index=frame.index,
+        attempts=1,
+        latency_s=latency,
+        usage=None,
+        children=children,
+    )
