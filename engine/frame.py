@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntFlag
 from types import MappingProxyType
@@ -25,7 +25,7 @@ from .hooks import EventStream, Hook
 from .outcomes import Chunk
 from .path import FramePath, Segment, SegmentKind, step_segment
 from .sealed import draft_of
-from .steps import AnyPipeline, AnyStep, Node, Pipeline, Step, name_of
+from .steps import AnyStep, Node, Step, name_of, steps_of
 from .usage import Quota, UsageLimits
 
 ContextT = TypeVar("ContextT", bound=BaseModel)
@@ -204,11 +204,11 @@ _root_frame: Callable[
 ] = draft_of(ExecutionFrame, ("run", "step", "data", "context", "quota", "segments"))
 
 
-def planned_steps(pipeline: AnyPipeline) -> tuple[tuple[tuple[Segment, ...], AnyStep], ...]:
+def planned_steps(steps: Iterable[AnyStep]) -> tuple[tuple[tuple[Segment, ...], AnyStep], ...]:
     """Each step with its own part of the path: its name, numbered among its namesakes."""
     seen: Counter[str] = Counter()
     planned = []
-    for one in pipeline.steps:
+    for one in steps:
         planned.append(((step_segment(one.name, seen[one.name]),), one))
         seen[one.name] += 1
     return tuple(planned)
@@ -251,9 +251,9 @@ def make_execution_frame(
         extensions=extensions,
         hooks=hooks,
     )
-    own = () if isinstance(step, Pipeline) else (step_segment(step.name),)
     own_quota = quota if quota is not None else Quota(limits)
-    root = _root_frame(_ANY_ROOT, run, step, data, context, own_quota, (*path.segments, *own))
+    segments = (*path.segments, *step.own_segments)
+    root = _root_frame(_ANY_ROOT, run, step, data, context, own_quota, segments)
     return cast(ExecutionFrame[ContextT], root)
 
 
@@ -276,13 +276,11 @@ def child_frame(
     if index is not None:
         path = path / Segment(SegmentKind.INDEX, index)
     if segments is None:
-        segments = ()
-        if not isinstance(step, Pipeline):
-            segments = (parent.run.free_segment(path, step.name),)
+        segments = tuple(parent.run.free_segment(path, str(one.key)) for one in step.own_segments)
     own = FramePath((*path.segments, *segments))
-    if index is None and not segments and isinstance(step, Pipeline):
+    if index is None and not segments:
         # It adds nothing to the path, so its steps stand among the parent's other children.
-        for inner, _ in planned_steps(step):
+        for inner, _ in planned_steps(steps_of(step)):
             parent.run.claim(FramePath((*own.segments, *inner)))
     else:
         parent.run.claim(own)

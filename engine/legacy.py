@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Protocol, cast
 
 from pydantic import BaseModel
@@ -40,12 +41,12 @@ from .outcomes import (
     Success,
 )
 from .path import FramePath
-from .policy import ExecutorPort, StepPolicy
+from .policy import ExecutorPort
 from .results import StepResult
 from .step_history_tracker import feedback_in, total_usage
 from .steps import Node, name_of
 from .usage import FREE, Usage
-from .user_code import Raised, caught
+from .user_code import Raised, caught, caught_inline
 
 _REMOVED_IN = "1.0"
 _KNOWN = (
@@ -61,6 +62,7 @@ _KNOWN = (
     "fallback_depth",
     "_fallback_depth",
     "cache_key",
+    "breach_event",
     "context_setter",
 )
 _MARKS = frozenset({"step", "data"})
@@ -69,58 +71,29 @@ _warned: set[type] = set()
 
 class _LoosePolicy(Protocol):
     @property
-    def execute(self) -> Callable[..., Awaitable[object]]:
+    def execute(self) -> Callable[..., object]:
         """Takes the argument list."""
 
 
-def adapted(policy: object, handles: type | None) -> StepPolicy:
-    """``policy`` as one that takes a frame; itself when it does already.
-
-    Raises `TypeError` when its ``execute`` is neither form, or no step type is known for it.
-    """
-    kind = handles if handles is not None else getattr(policy, "handles", None)
-    if not isinstance(kind, type):
-        raise TypeError(
-            f"{type(policy).__name__} says no step type: give it a `handles`, or register it with "
-            "handles=StepType"
-        )
-    signature = inspect.signature(_call_of(policy))
-    if _takes_frame(signature):
-        taken = cast(StepPolicy, policy)
-        return taken if handles is None else _Rehandled(taken, handles)
-    parameters = list(signature.parameters.values())
+def adapted(policy: object, handles: type) -> LegacyPolicyAdapter | None:
+    """An older policy as one that takes a frame; ``None`` when it is no older policy either."""
+    execute: object = getattr(policy, "execute", None)
+    if not callable(execute):
+        return None
+    parameters = list(inspect.signature(execute).parameters.values())
     names = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
     required = [p.name for p in parameters if p.default is p.empty and p.name in names]
+    everything = len(names) < len(parameters)
     loose = (
-        set(names) >= _MARKS
+        (everything or set(names) >= _MARKS)
         and set(required) <= set(_KNOWN)
         and not any(p.kind in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL) for p in parameters)
     )
     if not loose:
-        raise TypeError(
-            f"{type(policy).__name__}.execute{signature} is no "
-            "policy's: write `async def execute(self, core, frame: ExecutionFrame) -> StepOutcome`"
-        )
+        return None
     _warn_once(type(policy))
-    everything = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    wanted = _KNOWN if everything else tuple(names)
-    return LegacyPolicyAdapter(cast(_LoosePolicy, policy), kind, wanted)
-
-
-def _call_of(policy: object) -> Callable[..., Awaitable[object]]:
-    execute: object = getattr(policy, "execute", None)
-    if not callable(execute):
-        raise TypeError(f"{type(policy).__name__} has no `execute`, so it is no policy")
-    return cast(Callable[..., Awaitable[object]], execute)
-
-
-def _takes_frame(signature: inspect.Signature) -> bool:
-    """Whether ``execute(core, frame)`` is how to call it."""
-    try:
-        given = signature.bind("core", "frame").arguments
-    except TypeError:
-        return False
-    return given.get("frame") == "frame"
+    wanted = _KNOWN if everything else tuple(name for name in names if name in _KNOWN)
+    return LegacyPolicyAdapter(cast(_LoosePolicy, policy), handles, wanted)
 
 
 def _warn_once(policy_type: type) -> None:
@@ -133,17 +106,6 @@ def _warn_once(policy_type: type) -> None:
         FlujoDeprecationWarning,
         stacklevel=4,
     )
-
-
-class _Rehandled:
-    """A frame policy registered for another type than its own."""
-
-    def __init__(self, policy: StepPolicy, handles: type) -> None:
-        self._policy = policy
-        self.handles = handles
-
-    async def execute(self, core: ExecutorPort, frame: AnyFrame) -> StepOutcome:
-        return await self._policy.execute(core, frame)
 
 
 class LegacyPolicyAdapter:
@@ -171,10 +133,13 @@ class LegacyPolicyAdapter:
             "fallback_depth": 0,
             "_fallback_depth": 0,
             "cache_key": None,
+            "breach_event": None,
             "context_setter": bound.ignore_context,
         }
         given = {name: known[name] for name in self._wanted}
-        answer = await caught(self._policy.execute(**given))
+        answer: object = caught_inline(partial(self._policy.execute, **given))
+        if inspect.isawaitable(answer):
+            answer = await caught(answer)
         stopped = next((child for child in bound.outcomes if isinstance(child, Aborted)), None)
         if stopped is not None:  # whatever the policy made of it
             outcome: StepOutcome = replace(stopped, children=bound.outcomes)

@@ -30,7 +30,7 @@ class PipelineOrchestrator:
     def bind(self, core: ExecutorPort, step: Node) -> Call:
         """The pipeline's call, with its steps' segments worked out."""
         pipeline = cast(AnyPipeline, step)
-        planned = planned_steps(pipeline)
+        planned = planned_steps(pipeline.steps)
 
         async def call(frame: AnyFrame) -> StepOutcome:
             started = perf_counter()

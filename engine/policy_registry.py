@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
+from typing import cast
 
 from .errors import PolicyNotFound
 from .legacy import adapted
@@ -29,8 +31,19 @@ class PolicyRegistry:
         adapted, with one `FlujoDeprecationWarning` a class; one that takes neither is a
         `TypeError`, and nothing is registered.
         """
-        taken = adapted(policy, handles)
-        self._policies[taken.handles] = taken
+        kind: object = handles if handles is not None else getattr(policy, "handles", None)
+        if not isinstance(kind, type):
+            raise TypeError(
+                f"{type(policy).__name__} says no step type: give it a `handles`, or register it "
+                "with handles=StepType"
+            )
+        if _takes_frame(policy):
+            self._policies[kind] = cast(StepPolicy, policy)
+            return
+        older = adapted(policy, kind)
+        if older is None:
+            raise TypeError(_refusal(policy))
+        self._policies[kind] = older
 
     def table(self) -> PolicyTable:
         """What is registered now."""
@@ -60,3 +73,26 @@ class PolicyTable:
             f"no policy runs {step_type.__name__}; there are policies for {known}. "
             "Register one: registry.register(policy, handles=…)"
         )
+
+
+def _takes_frame(policy: object) -> bool:
+    """Whether ``execute(core, frame)`` is how to call the policy."""
+    execute: object = getattr(policy, "execute", None)
+    if not callable(execute):
+        return False
+    try:
+        given = inspect.signature(execute).bind("core", "frame").arguments
+    except TypeError:
+        return False
+    return given.get("frame") == "frame"
+
+
+def _refusal(policy: object) -> str:
+    name = type(policy).__name__
+    execute: object = getattr(policy, "execute", None)
+    if not callable(execute):
+        return f"{name} has no `execute`, so it is no policy"
+    return (
+        f"{name}.execute{inspect.signature(execute)} is no policy's: write "
+        "`async def execute(self, core, frame: ExecutionFrame) -> StepOutcome`"
+    )

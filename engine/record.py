@@ -11,7 +11,7 @@ from .context_update_manager import ContextUpdateManager
 from .outcomes import BackgroundLaunched, Chunk, FrameOutcome, RunStatus, Success, status_of
 from .path import FramePath
 from .step_history_tracker import feedback_in, path_of, total_usage
-from .steps import Pipeline, name_of
+from .steps import name_of
 from .usage import Usage
 
 
@@ -76,7 +76,8 @@ def children_of(record: FrameRecord, contexts: ContextUpdateManager) -> Sequence
     A child's input is the output before it; its context is the one that earlier updates made. So
     neither is stored. The parent of a child is the child before it, or the pipeline's own parent.
     """
-    if not isinstance(record.outcome.step, Pipeline):
+    step = record.outcome.step
+    if step is None or not step.is_sequence:
         return ()
     children: list[FrameRecord] = []
     data, context, before = record.data, record.context, record.parent

@@ -196,7 +196,7 @@ def context_after(core: ExecutorCore, outcome: FrameOutcome, before: BaseModel) 
     """The context that ``outcome`` leaves; a sequence that stopped keeps what its steps merged."""
     if isinstance(outcome, Success):
         return core.contexts.merge(before, outcome.update)
-    if isinstance(outcome.step, Pipeline):
+    if outcome.step is not None and outcome.step.is_sequence:
         for child in outcome.children:
             if isinstance(child, Success):
                 before = core.contexts.merge(before, child.update)

@@ -3,7 +3,8 @@
 ``object.__setattr__`` for each field makes a frozen dataclass of ten fields cost as much as
 13 awaits, which is most of what a whole step may cost. A *draft* is a private subclass with the
 same slots, an ordinary ``__setattr__`` and a positional ``__init__`` whose last line turns the
-object into the frozen class.
+object into the frozen class. (In a process with an audit hook that last line raises an event, and
+costs what the hook does with it.)
 """
 
 from __future__ import annotations

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import overload
+from typing import assert_never, overload
 
 from .outcomes import (
     Aborted,
+    BackgroundLaunched,
     Chunk,
     Failure,
     FrameOutcome,
@@ -18,7 +19,7 @@ from .outcomes import (
 )
 from .path import FramePath, Segment, SegmentKind
 from .results import StepResult
-from .steps import Pipeline, name_of
+from .steps import name_of
 from .usage import FREE, Usage
 
 
@@ -35,7 +36,7 @@ class StepHistoryTracker:
         A pipeline gives its children's results, a step its own.
         """
         path = path_of(outcome, above)
-        if isinstance(outcome.step, Pipeline):
+        if outcome.step is not None and outcome.step.is_sequence:
             return [
                 result for child in _ended(outcome.children) for result in self.results(child, path)
             ]
@@ -98,11 +99,12 @@ def feedback_in(outcome: FrameOutcome) -> str | None:
     match outcome:
         case Failure(feedback=feedback):
             return feedback
-        case Success():
+        case Paused(message=message) | Aborted(message=message):
+            return message
+        case Success() | BackgroundLaunched():
             return None
         case _:
-            message: str = getattr(outcome, "message", "")
-            return message
+            assert_never(outcome)
 
 
 def path_of(outcome: Outcome, above: FramePath) -> FramePath:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import (
     Annotated,
+    ClassVar,
     Concatenate,
     Generic,
     Never,
@@ -22,6 +23,7 @@ from typing import (
 from pydantic import BaseModel, ConfigDict, Field
 
 from .errors import ConfigurationError
+from .path import Segment, step_segment
 from .signatures import CallKind, CallShape, call_shape, may_flow, type_names
 from .usage import UsageEstimate
 
@@ -86,6 +88,12 @@ class Step(Generic[InT_contra, OutT_co]):
     shape: CallShape | None = field(init=False, default=None)
 
     default_retries = 0
+    is_sequence: ClassVar[bool] = False
+
+    @property
+    def own_segments(self) -> tuple[Segment, ...]:
+        """What the step adds to the path of a run's root or of its first place in a container."""
+        return (step_segment(self.name),)
 
     def __new__(cls, **declared: object) -> Self:
         """Make an `AgentStep` of ``Step(agent=…)`` when the agent has a ``run``."""
@@ -175,6 +183,8 @@ class Pipeline(Generic[InT_contra, OutT_co]):
     """Steps one after the other; each gets the output of the one before. Made with ``>>``."""
 
     steps: tuple[AnyStep, ...]
+    is_sequence: ClassVar[bool] = True
+    own_segments: ClassVar[tuple[Segment, ...]] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", tuple(self.steps))

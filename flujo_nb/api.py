@@ -121,6 +121,8 @@ class SessionApi:
     def _resolved(self, target: str | Node | Callable[..., object]) -> tuple[Node, str]:
         if isinstance(target, str):
             return self._front.session.resolve(target, self._front.shell.user_ns), target
+        if not isinstance(target, Step | Pipeline) and not callable(target):
+            raise UsageError(f"run what? names, a step, a pipeline or a function; found {target!r}")
         node = target if isinstance(target, Step | Pipeline) else Step.from_callable(target)
         return node, name_of(node)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
+import traceback
 from asyncio.events import Handle
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -227,8 +228,16 @@ def _raise_in_a_cell(error: StepInterrupted | SyntaxError, shell: InteractiveShe
             raise CellInterrupted(str(error) or "interrupted") from error
         case SyntaxError(filename=str(name)) if shell.compile.format_code_name(name):
             # In a cell's own text. IPython would show all frames on the way to its parser.
+            vars(error)["_render_traceback_"] = lambda: _shown_syntax_error(error, shell)
             raise error.with_traceback(None)
     raise error
+
+
+def _shown_syntax_error(error: SyntaxError, shell: InteractiveShell) -> list[str]:
+    """The place and the message, as Python shows them, with the name that IPython gives a cell."""
+    label, name = shell.compile.format_code_name(error.filename or "") or ("File", error.filename)
+    place, *rest = "".join(traceback.format_exception_only(error)).splitlines()
+    return [place.replace(f'File "{error.filename}"', f"{label} {name}").strip(), *rest]
 
 
 def _stands_on_the_cells_stack() -> bool:

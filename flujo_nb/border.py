@@ -182,11 +182,17 @@ def _holds_objects(table: object) -> bool:
     return any(
         not set(map(type, cast(Iterable[object], column))) <= _CELL_TYPES
         for column in columns
-        if str(getattr(column, "dtype", "")) == "object"
+        if str(cast(_Column, column).dtype) == "object"
     )
 
 
 _CELL_TYPES = ATOMS | {datetime.date, datetime.datetime, decimal.Decimal}
+
+
+class _Column(Protocol):
+    @property
+    def dtype(self) -> object:
+        """What its cells are."""
 
 
 class _Columns(Protocol):

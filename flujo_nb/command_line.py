@@ -83,7 +83,7 @@ def parse(line: str, options: Sequence[Option], usage: str) -> Parsed:
     parsed = Parsed()
     tokens = iter(tokens_of(line))
     for token in tokens:
-        name, equals, attached = token.partition("=") if token.startswith("--") else (token, "", "")
+        name, equals, attached = token.partition("=")
         if not token.startswith("-") or token == "-":
             parsed.words.append(token)
             continue

@@ -28,7 +28,7 @@ from .user_line import user_lines
 
 
 class InputError(FlujoError):
-    """An expression that a command was given raised. Nothing has run."""
+    """An expression that a command was given raised. No step has run."""
 
     def _render_traceback_(self) -> list[str]:
         return str(self).splitlines()
@@ -61,7 +61,7 @@ class Front:
             cause = value.error
             raise InputError(
                 f"{option} {expression}: {clipped(feedback_of(cause), FEEDBACK)}\n"
-                "  nothing has run, and the session is as it was"
+                "  no step has run, and the session is as it was"
             ) from cause
         return value
 

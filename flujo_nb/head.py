@@ -97,7 +97,7 @@ def decide_start(
     earlier = None if request.on_head else _record_of_cell(request.cell, head, entries)
     if request.given is not None:
         older = _older_note(earlier, head)
-        notes = (older,) if older else ()
+        notes = () if earlier is None else (f"ran again; {older}" if older else "ran again",)
         value = request.given.value
         if request.source is not None:
             context, origin = request.source.context_after, f"-i, context of {request.source.id}"

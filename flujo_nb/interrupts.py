@@ -9,7 +9,9 @@ The rules:
   the interrupt was raised, is given `GRACE` to unwind by itself, so that its clean-up is not cut;
   after that it is cancelled too (a step may have swallowed the interrupt).
 * A second press within `AGAIN` seconds also raises in coroutines that block, cancels at once, and
-  shortens the wait for clean-up to `HARD_LIMIT`.
+  shortens the wait for clean-up to `HARD_LIMIT`. In a task that a step made itself, which no
+  cancellation of the run reaches while it blocks, it raises `StepInterrupted`: an ordinary error,
+  which may cross a task.
 * An interrupt that finds its run just finished stops the next run, if one begins within
   `POSTPONED` seconds: a cell that loops over short runs must end too.
 * A handler belongs to the runs that began while it was in force. The kernel replaces it when a
@@ -21,6 +23,7 @@ from __future__ import annotations
 import _thread
 import asyncio
 import ctypes
+import os
 import signal
 import sys
 import threading
@@ -28,9 +31,11 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar, copy_context
+from pathlib import Path
 from types import CodeType, FrameType
 from typing import ParamSpec, TypeVar
 
+from flujo_nb.engine import errors
 from flujo_nb.engine.errors import StepExited, StepInterrupted
 from flujo_nb.engine.user_code import stands_in_user_code
 
@@ -200,6 +205,8 @@ class _Guard:
             hit.take()
         if self._raised:
             raise KeyboardInterrupt
+        if self._hard and _blocks_in_a_task_of_a_step(frame):
+            raise StepInterrupted("interrupted in a task that the step had made")
         if not self._insists:
             self._insists = True
             # Not threading.Thread: this code may have interrupted another one's start, in its lock.
@@ -337,6 +344,18 @@ def _guard_in_force() -> _Guard | None:
 
 def _may_raise_at(frame: FrameType | None, *, awaited: bool) -> bool:
     return stands_in_user_code(frame, awaited=awaited) and not _waits_for_a_run(frame)
+
+
+def _blocks_in_a_task_of_a_step(frame: FrameType | None) -> bool:
+    """Whether code that is neither ours nor asyncio's runs in a task that a run's step made."""
+    if frame is None or _current_run.get() is None or _waits_for_a_run(frame):
+        return False
+    return not frame.f_code.co_filename.startswith(_NOT_THE_STEPS)
+
+
+_NOT_THE_STEPS = tuple(
+    f"{Path(file).parent}{os.sep}" for file in (asyncio.__file__, errors.__file__, __file__)
+)
 
 
 def _waits_for_a_run(frame: FrameType | None) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import cast
 
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
+from traitlets import TraitError
 from traitlets.config import Configurable
 
 from .api import SessionApi
@@ -24,7 +26,7 @@ class Extension:
 
     def __init__(self, shell: InteractiveShell) -> None:
         self._shell = shell
-        self._settings = Flujo(parent=shell)
+        self._settings = _settings_of(shell)
         self.front = Front(shell, self._settings)
         self._awaiting = Awaiting(shell, NAME, self._run)
         self._completion = Completion(shell, self.front)
@@ -42,6 +44,7 @@ class Extension:
         self._awaiting.uninstall()
         self._completion.uninstall()
         self._configurables().remove(self._settings)
+        self._shell.config.pop(Flujo.__name__, None)
         if self._shell.user_ns.get(NAME) is self._api:
             del self._shell.user_ns[NAME]
 
@@ -50,7 +53,11 @@ class Extension:
         return cast(list[Configurable], self._shell.configurables)
 
     async def _run(self, line: str, body: str | None) -> object:
-        """Run one command line; ``body`` is the cell below it, if the magic was ``%%flujo``."""
+        """Run steps on frames that the kernel keeps: ``%flujo help`` lists the commands.
+
+        ``%%flujo step`` defines a step in a cell and runs it, ``%flujo run NAME`` runs it again,
+        ``%flujo`` says where the session stands.
+        """
         __tracebackhide__ = True
         word, _, rest = line.strip().partition(" ")
         name = word or "status"
@@ -62,6 +69,15 @@ class Extension:
         if body is not None and not command.has_body:
             raise UsageError(f"{name} takes no cell: write {command.magic} with one %")
         return await command.handler(self.front, command.parse(rest), body or "")
+
+
+def _settings_of(shell: InteractiveShell) -> Flujo:
+    """The settings that were configured, or the defaults when those do not fit."""
+    try:
+        return Flujo(parent=shell)
+    except TraitError as error:
+        warnings.warn(f"the defaults of Flujo are in force: {error}", stacklevel=2)
+        return Flujo()
 
 
 _extensions: dict[int, Extension] = {}

@@ -7,12 +7,14 @@ IPython's shell: commands give it values and show what it returns.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from uuid import uuid4
 
 from IPython.core.error import UsageError
 from pydantic import BaseModel, ValidationError
 
+from flujo_nb.engine.context_update_manager import ContextUpdateManager
 from flujo_nb.engine.errors import ConfigurationError
 from flujo_nb.engine.executor_core import ExecutorCore, built_in_policies
 from flujo_nb.engine.frame import make_execution_frame
@@ -36,6 +38,10 @@ class Registered:
     source: str
 
 
+_inside: ContextVar[str | None] = ContextVar("flujo_inside", default=None)
+"""The path of the command whose step is running, if one is."""
+
+
 class Session:
     """The state that commands work on. It changes only when a command has done all it had to."""
 
@@ -47,6 +53,7 @@ class Session:
         self.initial_context: BaseModel | None = None
         self.resources: object = None
         self.registry = built_in_policies()
+        self.contexts = ContextUpdateManager()
         self.quota = Quota()
         self.refuses_after_failure = False
         self._commands = 0
@@ -130,7 +137,7 @@ class Session:
 
     def children(self, record: FrameRecord) -> Sequence[FrameRecord]:
         """The records of the frames inside ``record``."""
-        return children_of(record, ExecutorCore(self.registry).contexts)
+        return children_of(record, self.contexts)
 
     def entry(self, record: FrameRecord) -> Entry:
         """How ``record`` came about; a frame inside a command has no command of its own."""
@@ -152,9 +159,11 @@ class Session:
     async def run(self, node: Node, name: str, request: Request) -> Entry:
         """Run ``node`` where ``request`` says, and keep the record of how that ended.
 
-        HEAD moves to the record when it succeeded and nobody else has moved HEAD meanwhile. An
-        interrupt is recorded like any other end; whoever asked for the run lets it travel on.
+        HEAD moves to the record when it succeeded and nobody else has moved HEAD meanwhile; a run
+        that a step of another one starts never moves it. An interrupt is recorded like any other
+        end; whoever asked for the run lets it travel on.
         """
+        inside = _inside.get()
         head = self.head
         start = decide_start(request, head, self.entries, self.initial_context)
         if start.behind is not None and self.refuses_after_failure and start.behind.name != name:
@@ -173,10 +182,18 @@ class Session:
             run_id=self.run_id,
             path=FramePath((Segment(SegmentKind.COMMAND, self._commands),)),
         )
-        outcome = await ExecutorCore(self.registry).run_root(frame)
-        moved = self.head is not head
-        entry = self._recorded(name, frame.path, start, data, outcome, request, moved)
-        if entry.record.succeeded and not moved:
+        token = _inside.set(str(frame.path))
+        try:
+            outcome = await ExecutorCore(self.registry).run_root(frame)
+        finally:
+            _inside.reset(token)
+        side_line: tuple[str, ...] = ()
+        if inside is not None:
+            side_line = (f"ran inside {inside}: HEAD stays where it is",)
+        elif self.head is not head:
+            side_line = ("another run moved HEAD meanwhile: this one stands on a side line",)
+        entry = self._recorded(name, frame.path, start, data, outcome, request, side_line)
+        if entry.record.succeeded and not side_line:
             self.head = entry.record
         return entry
 
@@ -188,13 +205,13 @@ class Session:
         data: Copied,
         outcome: FrameOutcome,
         request: Request,
-        moved: bool,
+        side_line: tuple[str, ...],
     ) -> Entry:
         copier, output, after = Copier(), Copied(None), None
         if isinstance(outcome, Success):
             output = copier.copied(outcome.output)  # before its children's: the notes are its own
             if start.context is not None:
-                after = ExecutorCore(self.registry).contexts.merge(start.context, outcome.update)
+                after = self.contexts.merge(start.context, outcome.update)
         outcome = kept(outcome, copier)
         record = FrameRecord(
             id=f"f{len(self.entries)}",
@@ -212,11 +229,7 @@ class Session:
             *start.notes,
             *_shared_notes("input", data),
             *_shared_notes("output", output),
-            *(
-                ("another run moved HEAD meanwhile: this one stands on a side line",)
-                if moved
-                else ()
-            ),
+            *side_line,
         )
         entry = Entry(record, request.cell, start.origin, notes)
         self.entries.append(entry)

@@ -199,12 +199,20 @@ def test_an_interrupt_ends_it_quietly(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.ipynb", "import time; time.sleep(60)")
     command = [sys.executable, "-m", "flujo_nb.cli", "run", str(path)]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        # Started behind a shell's &, these tests ignore SIGINT, and so would their child.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         while b"1/1" not in process.stdout.readline() + process.stdout.read1():
             pass
         os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(20) == INTERRUPTED
+        try:
+            assert process.wait(20) == INTERRUPTED
+        finally:
+            process.kill()
         assert process.stderr.read() == b"\nflujo-nb: interrupted\n"

@@ -13,6 +13,7 @@ from flujo_nb.command_line import Parsed
 from flujo_nb.display import View, text_view
 from flujo_nb.engine.errors import ConfigurationError, FlujoError
 from flujo_nb.engine.steps import AnyStep, Node, Step, is_node, name_of
+from flujo_nb.errors import unknown
 from flujo_nb.front import Front
 from flujo_nb.step_names import StepNames
 
@@ -41,6 +42,8 @@ async def define_pipeline(front: Front, parsed: Parsed, body: str) -> View:
         done = await run_body(front.shell, body, names)
     except ConfigurationError as error:
         raise UsageError(str(error)) from error
+    except NameError as error:
+        raise unknown("step", error.name or "?", names) from error
     if not is_node(done.value):
         found = type(done.value).__name__
         raise UsageError(
