@@ -50,6 +50,19 @@ class CellInterrupted(KeyboardInterrupt):
         return str(self).splitlines()
 
 
+class CellSyntaxError(Exception):
+    """The body of a cell does not compile.
+
+    No ``SyntaxError``, because IPython shows those with all frames on the way to its parser.
+    """
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("\n".join(lines))
+
+    def _render_traceback_(self) -> list[str]:
+        return str(self).splitlines()
+
+
 @dataclass(frozen=True)
 class Way:
     """How a call was run, and why so."""
@@ -227,9 +240,7 @@ def _raise_in_a_cell(error: StepInterrupted | SyntaxError, shell: InteractiveShe
         case StepInterrupted() if _stands_on_the_cells_stack():
             raise CellInterrupted(str(error) or "interrupted") from error
         case SyntaxError(filename=str(name)) if shell.compile.format_code_name(name):
-            # In a cell's own text. IPython would show all frames on the way to its parser.
-            vars(error)["_render_traceback_"] = lambda: _shown_syntax_error(error, shell)
-            raise error.with_traceback(None)
+            raise CellSyntaxError(_shown_syntax_error(error, shell)) from error
     raise error
 
 

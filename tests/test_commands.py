@@ -243,3 +243,11 @@ def test_the_example_of_pipeline_works_behind_those_of_step_and_run(notebook: No
     notebook.run("%%flujo step count --no-run\ndef count(words):\n    return len(words)")
     notebook.run(example_of(notebook, "run"))
     assert notebook.card(example_of(notebook, "pipeline")).name == "counted"
+
+
+def test_an_unknown_step_in_a_pipelines_cell_is_told_with_the_nearest(busy: Notebook) -> None:
+    before = busy.state()
+    error = busy.error("%%flujo pipeline p\nsead >> text")
+    assert isinstance(error, UsageError)
+    assert "did you mean 'seed'?" in str(error)
+    assert busy.state() == before

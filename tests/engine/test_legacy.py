@@ -12,9 +12,10 @@ import pytest
 from flujo_nb.engine.errors import FlujoDeprecationWarning, PausedException, UsageLimitExceededError
 from flujo_nb.engine.executor_core import built_in_policies
 from flujo_nb.engine.outcomes import Aborted, AbortReason, Failure, Paused, Success
+from flujo_nb.engine.pipeline_orchestrator import PipelineOrchestrator
 from flujo_nb.engine.policy_registry import PolicyRegistry
 from flujo_nb.engine.results import StepResult
-from flujo_nb.engine.steps import Step, StepConfig, step
+from flujo_nb.engine.steps import Pipeline, Step, StepConfig, step
 from flujo_nb.engine.usage import Metered, Usage, UsageEstimate, UsageLimits
 from tests.engine.fakes import Box, Counts, Wait, broken, echo, names_in, outcome_of, runner_of
 
@@ -342,3 +343,43 @@ def test_a_container_cannot_swallow_a_breach_of_the_budget(wait: Wait) -> None:
     assert outcome.reason is AbortReason.QUOTA
     with pytest.raises(UsageLimitExceededError):
         wait(runner_of(BOX, registry=legacy(execute), usage_limits=limits).run_async(1).result())
+
+
+async def flujos_own(
+    self: Any,
+    core: Any,
+    step: Any,
+    data: Any,
+    context: Any,
+    resources: Any,
+    limits: Any,
+    stream: Any,
+    on_chunk: Any,
+    cache_key: Any,
+    breach_event: Any,
+    _fallback_depth: int = 0,
+) -> StepResult:
+    return StepResult(name=step.name, output=data)
+
+
+async def step_and_others(self: Any, core: Any, step: Any, **others: Any) -> StepResult:
+    return StepResult(name=step.name, output=others["data"])
+
+
+async def everything(self: Any, **given: Any) -> StepResult:
+    return StepResult(name=given["step"].name, output=given["data"])
+
+
+def synchronous(self: Any, core: Any, step: Any, data: Any) -> StepResult:
+    return StepResult(name=step.name, output=data)
+
+
+@pytest.mark.parametrize("execute", [flujos_own, step_and_others, everything, synchronous])
+def test_other_forms_of_the_argument_list_run_too(wait: Wait, execute: Execute) -> None:
+    assert wait(outcome_of(BOX, 5, registry=legacy(execute))).output == 5
+
+
+def test_a_binding_policy_registered_for_another_type_still_binds(wait: Wait) -> None:
+    registry = built_in_policies()
+    registry.register(PipelineOrchestrator(), handles=Box)
+    assert registry.table().policy_of(Box).handles is Pipeline

@@ -35,6 +35,14 @@ def names_in(tree: ast.Module) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
                 yield from ((node, alias.asname or alias.name) for alias in node.names)
 
 
+def test_no_test_hooks_into_the_interpreters_audits() -> None:
+    """A hook cannot be removed: it would slow down, and could fail, whatever runs after it."""
+    tests = (ROOT / "tests").rglob("test_*.py")
+    call = "sys." + "addaudithook"
+    hooked = [path.name for path in tests if call in path.read_text(encoding="utf-8")]
+    assert hooked == []
+
+
 def only_forwards(tree: ast.Module) -> bool:
     """Whether a module has imports, perhaps some renaming, and nothing that is its own."""
     rest = [node for node in tree.body if not isinstance(node, IMPORT)]

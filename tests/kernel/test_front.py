@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -203,3 +204,58 @@ def test_completion_in_a_kernel(session: Kernel) -> None:
     assert session.complete("x = %flujo run col") == ["collect"]
     assert session.complete("%flujo show ") == ["f0"]
     assert session.complete("for _ in [1]:\n    %flujo run collect --fr") == ["--from"]
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["await flujo.run('seed', input=[99])", "flujo.run_sync('seed', input=[99])"],
+    ids=["awaited", "bridge"],
+)
+def test_a_run_inside_a_step_leaves_head_alone(session: Kernel, call: str) -> None:
+    session.check("%%flujo step seed -i [3, 1]\ndef seed(x):\n    return sorted(x)", cell_id="A")
+    outer = f"%%flujo step\nasync def outer(x):\n    {call}\n    return [*x, 0]"
+    first = session.check(outer, cell_id="B")
+    again = session.check(outer, cell_id="B")
+    for cell in (first, again):
+        assert first_line(cell).split("   ")[1] == "← f0.output"
+        assert "output  list of 3: [1, 3, 0]" in str(cell.result)
+    assert "ran again from f0" in str(again.result)
+    assert session.check("flujo.head.name").result == "'outer'"
+
+
+def test_a_second_press_stops_tasks_of_a_steps_own_that_block(session: Kernel) -> None:
+    running = session.start(
+        "%%flujo step\nimport asyncio\nasync def both():\n    async def spin():\n"
+        "        print('started', flush=True)\n        while True:\n            sum(range(1000))\n"
+        "    await asyncio.gather(spin(), spin())"
+    )
+    session.wait_for(running, "started")
+    session.interrupt()
+    time.sleep(0.3)
+    assert session.interrupted(running) <= 2
+    assert running.status == "error"
+    assert session.check("flujo.frames['f0'].status").result == "'interrupted'"
+
+
+def test_a_cell_that_does_not_compile_is_told_in_a_few_lines(session: Kernel) -> None:
+    failed = session.run("%%flujo step\n# first\ndef f(x:\n    return x")
+    assert failed.error is not None
+    lines = failed.error.text.splitlines()
+    assert lines[0] == "Cell In[2], line 3"
+    assert lines[-1].startswith("SyntaxError: ")
+    assert len(lines) <= 5
+    assert session.check("len(flujo.frames), len(flujo.steps)").result == "(0, 0)"
+
+
+def test_a_setting_that_does_not_fit_does_not_keep_the_extension_from_loading(
+    fresh_kernel: Kernel,
+) -> None:
+    fresh_kernel.check(
+        "from traitlets.config import Config\n"
+        "get_ipython().config.merge(Config({'Flujo': {'after_failure': 'never'}}))"
+    )
+    loading = fresh_kernel.check("%load_ext flujo_nb")
+    assert "the defaults of Flujo are in force" in loading.stderr
+    assert fresh_kernel.check("%flujo").result is not None
+    fresh_kernel.check("%unload_ext flujo_nb")
+    assert fresh_kernel.check("'Flujo' in get_ipython().config").result == "False"
