@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import logging
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 from types import UnionType
@@ -18,6 +18,7 @@ from .errors import ConfigurationError, PipelineAbortSignal, StepInterrupted
 from .outcomes import Chunk, FrameOutcome
 from .path import FramePath
 from .results import HookError, PipelineResult
+from .sealed import draft_of
 from .signatures import underlying
 from .steps import Node
 from .user_code import Raised, caught, caught_inline, is_cancelled
@@ -83,6 +84,14 @@ class RunFinished(Event):
     result: PipelineResult
 
 
+# The two events of every frame, by position.
+_frame_started: Callable[[str, FramePath, int, float, Node, object], FrameStarted] = draft_of(
+    FrameStarted
+)
+_frame_finished: Callable[[str, FramePath, int, float, FrameOutcome], FrameFinished] = draft_of(
+    FrameFinished
+)
+
 AnyEvent: TypeAlias = (
     RunStarted | FrameStarted | AttemptFailed | ChunkArrived | FrameFinished | RunFinished
 )
@@ -138,54 +147,74 @@ class EventStream:
     """
 
     __slots__ = ("_hooks", "_sequence", "abort_message", "errors", "run_id")
+    _hooks: dict[type[AnyEvent], list[Hook]]
 
-    def __init__(self, run_id: str, hooks: Iterable[Hook]) -> None:
+    def __init__(self, run_id: str, hooks: Sequence[Hook]) -> None:
         self.run_id = run_id
         self.errors: list[HookError] = []
         self.abort_message: str | None = None
-        self._hooks = tuple(hooks)
+        self._hooks = {kind: [hook for hook in hooks if kind in hook.events] for kind in _EVENTS}
         self._sequence = 0
 
     async def run_started(self, path: FramePath, data: object) -> None:
         """Tell that the run begins with ``data``."""
-        await self._tell(RunStarted(**self._stamp(path), data=data))
+        if self._is_heard(RunStarted):
+            await self._tell(RunStarted(**self._stamp(path), data=data))
 
     async def frame_started(self, path: FramePath, step: Node, data: object) -> None:
         """Tell that the frame at ``path`` begins."""
-        await self._tell(FrameStarted(**self._stamp(path), step=step, data=data))
+        if self._is_heard(FrameStarted):
+            at_s, sequence = monotonic(), self._next()
+            await self._tell(_frame_started(self.run_id, path, sequence, at_s, step, data))
 
     async def attempt_failed(
         self, path: FramePath, attempt: int, error: BaseException, feedback: str
     ) -> None:
         """Tell that attempt number ``attempt`` of the frame at ``path`` failed."""
-        event = AttemptFailed(**self._stamp(path), attempt=attempt, error=error, feedback=feedback)
-        await self._tell(event)
+        if self._is_heard(AttemptFailed):
+            stamp = self._stamp(path)
+            event = AttemptFailed(**stamp, attempt=attempt, error=error, feedback=feedback)
+            await self._tell(event)
 
     async def chunk_arrived(self, chunk: Chunk) -> None:
         """Tell that a streaming frame gave ``chunk``."""
-        await self._tell(ChunkArrived(**self._stamp(chunk.path), chunk=chunk))
+        if self._is_heard(ChunkArrived):
+            await self._tell(ChunkArrived(**self._stamp(chunk.path), chunk=chunk))
 
     async def frame_finished(self, path: FramePath, outcome: FrameOutcome) -> None:
         """Tell that the frame at ``path`` ended with ``outcome``."""
-        await self._tell(FrameFinished(**self._stamp(path), outcome=outcome))
+        if self._is_heard(FrameFinished):
+            at_s, sequence = monotonic(), self._next()
+            await self._tell(_frame_finished(self.run_id, path, sequence, at_s, outcome))
 
     async def run_finished(self, path: FramePath, result: PipelineResult) -> None:
         """Tell that the run ended with ``result``."""
-        await self._tell(RunFinished(**self._stamp(path), result=result))
+        if self._is_heard(RunFinished):
+            await self._tell(RunFinished(**self._stamp(path), result=result))
+
+    def _is_heard(self, kind: type[AnyEvent]) -> bool:
+        """Whether anybody listens; an event that nobody hears is counted, and not made."""
+        if self._hooks[kind]:
+            return True
+        self._next()
+        return False
+
+    def _next(self) -> int:
+        sequence = self._sequence
+        self._sequence = sequence + 1
+        return sequence
 
     def _stamp(self, path: FramePath) -> _Stamp:
-        sequence = self._sequence
-        self._sequence += 1
-        return {"run_id": self.run_id, "path": path, "sequence": sequence, "at_s": monotonic()}
+        at_s, sequence = monotonic(), self._next()
+        return {"run_id": self.run_id, "path": path, "sequence": sequence, "at_s": at_s}
 
     async def _tell(self, event: AnyEvent) -> None:
-        for hook in self._hooks:
-            if isinstance(event, hook.events):
-                given = caught_inline(hook.listener, event)
-                if inspect.isawaitable(given):
-                    given = await caught(given)
-                if isinstance(given, Raised):
-                    self._take(given.error, _hook_name(hook.listener), type(event).__name__)
+        for hook in self._hooks[type(event)]:
+            given = caught_inline(hook.listener, event)
+            if given is not None and inspect.isawaitable(given):
+                given = await caught(given)
+            if isinstance(given, Raised):
+                self._take(given.error, _hook_name(hook.listener), type(event).__name__)
 
     def _take(self, error: BaseException, hook: str, event: str) -> None:
         """What follows from a hook's error: an abort, the end of an interrupted run, or a note."""
