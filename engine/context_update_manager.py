@@ -17,6 +17,7 @@ from .context_view import isolation_error, own_state, plain_of, view_of
 from .errors import ContextUpdateError
 from .values import ATOMS, all_equal, cloned, exactly_equal, state_of
 
+_MISSING = object()
 ContextT = TypeVar("ContextT", bound=BaseModel)
 
 
@@ -36,6 +37,8 @@ class ContextUpdateManager:
         before, after = state_of(base), own_state(context)
         changes: list[ContextChange] = []
         for name in {**before, **after}:
+            if before.get(name, _MISSING) is after.get(name, _MISSING):
+                continue  # the base's own object: what a step never read
             try:
                 changes.extend(_changes_of_key((), name, before, after))
             except (TypeError, ValueError, AttributeError, RecursionError) as error:

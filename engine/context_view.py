@@ -31,10 +31,10 @@ def view_of(base: ContextT) -> ContextT:
     Raises `ContextIsolationError` for a field that cannot be copied, when it is read.
     """
     model = type(base)
-    if not _may_be_lazy(base):
-        return _eager_copy(base)
     view_type: type[BaseModel] | None = vars(model).get(_VIEW_TYPE)
     if view_type is None:
+        if not _may_be_lazy(base):
+            return _eager_copy(base)
         view_type = _make_view_type(model)
         type.__setattr__(model, _VIEW_TYPE, view_type)  # both go together when they go
     view = object.__new__(view_type)
