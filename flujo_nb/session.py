@@ -172,7 +172,6 @@ class Session:
                 "Flujo.after_failure is 'refuse': run it again, or say --from"
             )
         data = copied(start.data)
-        self._commands += 1
         frame = make_execution_frame(
             node,
             copied(data.value).value,
@@ -180,11 +179,14 @@ class Session:
             resources=self.resources,
             quota=self.quota,
             run_id=self.run_id,
-            path=FramePath((Segment(SegmentKind.COMMAND, self._commands),)),
+            path=FramePath((Segment(SegmentKind.COMMAND, self._commands + 1),)),
         )
+        core = ExecutorCore(self.registry)
+        core.plan(frame)
+        self._commands += 1  # only now: what cannot be planned changes nothing
         token = _inside.set(str(frame.path))
         try:
-            outcome = await ExecutorCore(self.registry).run_root(frame)
+            outcome = await core.run_root(frame)
         finally:
             _inside.reset(token)
         side_line: tuple[str, ...] = ()

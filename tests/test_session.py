@@ -205,3 +205,9 @@ def test_two_runs_at_once_of_different_steps_from_one_head(notebook: Notebook) -
 def test_show_after_nothing_but_failures_shows_that_there_are_frames(notebook: Notebook) -> None:
     notebook.run("%%flujo step boom\ndef boom():\n    raise ValueError")
     assert "no frames yet" not in repr(notebook.view("%flujo show"))
+
+
+def test_what_cannot_be_planned_takes_no_number(notebook: Notebook) -> None:
+    error = notebook.error("from flujo_nb import Step\nawait flujo.run(Step(name='empty'))")
+    assert "has nothing to run" in str(error)
+    assert notebook.card("%%flujo step\ndef one():\n    return 1").path == "c[1]/one"
