@@ -107,9 +107,9 @@ class Front:
         Raises `StepFailed`, `RunAborted` or `RunInterrupted`, with the record that was kept, when
         it did not succeed, and `UsageError` when it cannot start.
         """
-        self.session.refuses_after_failure = self.settings.after_failure == "refuse"
+        refuse = self.settings.after_failure == "refuse"
         try:
-            entry = await self.session.run(node, name, request)
+            entry = await self.session.run(node, name, request, refuse_after_failure=refuse)
         except ConfigurationError as error:
             raise UsageError(str(error)) from error
         if entry.record.succeeded:

@@ -55,7 +55,6 @@ class Session:
         self.registry = built_in_policies()
         self.contexts = ContextUpdateManager()
         self.quota = Quota()
-        self.refuses_after_failure = False
         self._commands = 0
 
     # Steps
@@ -156,17 +155,20 @@ class Session:
 
     # Runs
 
-    async def run(self, node: Node, name: str, request: Request) -> Entry:
+    async def run(
+        self, node: Node, name: str, request: Request, *, refuse_after_failure: bool = False
+    ) -> Entry:
         """Run ``node`` where ``request`` says, and keep the record of how that ended.
 
         HEAD moves to the record when it succeeded and nobody else has moved HEAD meanwhile; a run
         that a step of another one starts never moves it. An interrupt is recorded like any other
-        end; whoever asked for the run lets it travel on.
+        end; whoever asked for the run lets it travel on. With ``refuse_after_failure`` a run that
+        would go on from HEAD behind another step's failure is a `UsageError`.
         """
         inside = _inside.get()
         head = self.head
         start = decide_start(request, head, self.entries, self.initial_context)
-        if start.behind is not None and self.refuses_after_failure and start.behind.name != name:
+        if refuse_after_failure and start.behind is not None and start.behind.name != name:
             raise UsageError(
                 f"{start.behind.id} {start.behind.name} {start.behind.status.value}, and "
                 "Flujo.after_failure is 'refuse': run it again, or say --from"

@@ -1,11 +1,14 @@
-"""Marks by folder, so that `make test-fast` can leave out what starts kernels."""
+"""What all tests share: marks by folder, the heap between modules, a notebook without a kernel."""
 
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.notebook import Notebook, fresh_notebook
 
 HERE = Path(__file__).parent
 WITH_KERNELS = (HERE / "kernel", HERE / "notebooks")
@@ -26,3 +29,10 @@ def _what_was_imported_is_no_garbage() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def notebook() -> Iterator[Notebook]:
+    """A notebook without a kernel, with the extension loaded."""
+    with fresh_notebook() as one:
+        yield one

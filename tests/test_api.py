@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from flujo_nb.display import FrameCard
 from flujo_nb.engine.record import FrameRecord
 from flujo_nb.engine.steps import Step
 from flujo_nb.errors import StepFailed
-from tests.notebook import Notebook, fresh_notebook
+from tests.notebook import Notebook
 
 SET_UP = """\
 from typing import Any
@@ -36,12 +36,6 @@ def make(data, context):
     context.rows.append(2)
     return made
 """
-
-
-@pytest.fixture
-def notebook() -> Iterator[Notebook]:
-    with fresh_notebook() as one:
-        yield one
 
 
 @pytest.fixture

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from IPython.core.error import UsageError
 
 from flujo_nb.commands import COMMANDS
-from tests.notebook import Notebook, fresh_notebook
+from tests.notebook import Notebook
 
 LIMIT = 12
 
@@ -29,12 +27,6 @@ def raises():
 not_a_model = 3
 other_seed = step(name="seed")(lambda x: x)
 """
-
-
-@pytest.fixture
-def notebook() -> Iterator[Notebook]:
-    with fresh_notebook() as one:
-        yield one
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import weakref
-from collections.abc import Iterator
 from html.parser import HTMLParser
 
 import pytest
@@ -14,16 +13,10 @@ from flujo_nb.display import FRAME_MIME, FrameCard, View, table_view, text_view
 from flujo_nb.engine.outcomes import RunStatus
 from flujo_nb.html import Html
 from flujo_nb.widgets.view_model import ChildLine, FieldChange, FrameView, Preview
-from tests.notebook import Notebook, fresh_notebook
+from tests.notebook import Notebook
 
 EVIL = "<script>alert(1)</script>\"'\x1b[31m\u202e&"
 VOID = frozenset({"br", "hr", "img"})
-
-
-@pytest.fixture
-def notebook() -> Iterator[Notebook]:
-    with fresh_notebook() as one:
-        yield one
 
 
 class Page(HTMLParser):

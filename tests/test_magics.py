@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 
 from flujo_nb import magics
 from flujo_nb.api import SessionApi
 from flujo_nb.commands import COMMANDS
-from tests.notebook import Notebook, fresh_notebook
-
-
-@pytest.fixture
-def notebook() -> Iterator[Notebook]:
-    with fresh_notebook() as one:
-        yield one
+from tests.notebook import Notebook
 
 
 def put_in(notebook: Notebook) -> Sequence[object]:

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 from IPython.core.error import UsageError
 
 from flujo_nb.errors import StepFailed
-from tests.notebook import Notebook, fresh_notebook
+from tests.notebook import Notebook
 
 SEED = "%%flujo step seed\ndef seed():\n    return 1"
 GROW = "%%flujo step grow\ndef grow(x):\n    return x * 10"
 BOOM = "%%flujo step boom\ndef boom(x):\n    raise ValueError('no')"
-
-
-@pytest.fixture
-def notebook() -> Iterator[Notebook]:
-    with fresh_notebook() as one:
-        yield one
 
 
 def inputs(notebook: Notebook) -> list[str]:

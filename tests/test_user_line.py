@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.notebook import Notebook, fresh_notebook
-
-
-@pytest.fixture
-def notebook() -> Iterator[Notebook]:
-    with fresh_notebook() as one:
-        yield one
+from tests.notebook import Notebook
 
 
 def told(notebook: Notebook, body: str) -> list[str]:
