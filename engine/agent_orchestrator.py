@@ -8,7 +8,7 @@ so one that fails has changed nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TypeAlias
@@ -23,7 +23,7 @@ from .outcomes import StepOutcome, make_success
 from .policy import Call, ExecutorPort
 from .step_body import Body, body_of, check_input, plain_output
 from .steps import AnyStep
-from .usage import FREE, Metered, Usage
+from .usage import FREE, NO_METADATA, Metered, Usage
 from .user_code import Raised, caught
 
 
@@ -66,6 +66,7 @@ async def ended_attempt(
 class _Attempted:
     output: object
     update: ContextUpdate | None
+    metadata: Mapping[str, object]
 
 
 class AgentOrchestrator:
@@ -103,6 +104,7 @@ class _Attempts:
                     perf_counter() - started,
                     spent or None,
                     (),
+                    done.metadata,
                     done.output,
                     done.update,
                 )
@@ -138,7 +140,7 @@ class _Attempts:
             output = plain_output(output)
         if self.step.updates_context or self.step.sink_to is not None:
             update = self._with_output(frame, update, output)
-        return _Attempted(output, update)
+        return _Attempted(output, update, NO_METADATA)
 
     def _with_output(
         self, frame: AnyFrame, update: ContextUpdate | None, output: object

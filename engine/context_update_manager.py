@@ -7,14 +7,18 @@ shares with the old one whatever the update does not name.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import copy
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
+from .branch_merge import KEYED, BranchUpdate, merged_update, selected
 from .context import AppendValues, ContextChange, ContextPath, ContextUpdate, DeleteKey, SetValue
 from .context_view import isolation_error, own_state, plain_of, view_of
 from .errors import ContextUpdateError
+from .merging import BranchName, MergeFunction, MergeStrategy
+from .user_code import Raised, caught_inline
 from .values import ATOMS, all_equal, cloned, exactly_equal, state_of
 
 _MISSING = object()
@@ -63,6 +67,52 @@ class ContextUpdateManager:
                     f"an update of {where!r} does not fit {type(base).__name__}: {error!r}"
                 ) from error
         return result
+
+    def merge_branches(
+        self,
+        base: ContextT,
+        branches: Sequence[BranchUpdate],
+        strategy: MergeStrategy | MergeFunction,
+        field_mapping: Mapping[BranchName, Sequence[str]] | None = None,
+    ) -> ContextUpdate | Raised | None:
+        """The update that the updates of ``branches``, all taken from ``base``, come to together.
+
+        Branches stand in declared order, which alone decides; what each changed is as `diff` or
+        this method gives it. Of a branch in ``field_mapping`` only the dotted paths that it lists
+        count. A callable strategy gets a copy of ``base`` and each branch's context by name; it
+        changes the former or returns a new model.
+
+        Gives `Raised` when a function of the user's raised. Raises `ContextMergeError`, which
+        names every path that branches do not agree about, and `ContextUpdateError` for a value
+        of a user's function that does not fit.
+        """
+        if strategy is MergeStrategy.NO_MERGE:
+            return None
+        if field_mapping is not None:
+            branches = selected(branches, field_mapping)
+        if isinstance(strategy, MergeStrategy):
+            return merged_update(base, branches, strategy, self)
+        context = self.isolate(base)
+        theirs = {name: self.isolate(self.merge(base, update)) for name, update in branches}
+        returned = caught_inline(strategy, context, theirs)
+        if isinstance(returned, Raised):
+            return returned
+        if returned is not None and not isinstance(returned, type(base)):
+            raise ContextUpdateError(
+                f"a merge_strategy changes the {type(base).__name__} that it gets or returns a "
+                f"new one; found {type(returned).__name__}"
+            )
+        return self.diff(base, context if returned is None else returned)
+
+    def changes_of_field(
+        self, holder: BaseModel, path: ContextPath, value: object
+    ) -> list[ContextChange]:
+        """How ``value``, validated, changes what ``holder`` has in its field at ``path``."""
+        *outer, name = path
+        probe = _probe_of(holder)
+        _assign(probe, str(name), value)
+        before, after = state_of(holder), own_state(probe)
+        return list(_changes_of_key(tuple(outer), str(name), before, after))
 
     def merge_into(self, context: BaseModel, update: ContextUpdate) -> None:
         """Apply ``update`` to ``context`` itself: only for a copy that one policy works on."""
@@ -156,7 +206,7 @@ def _changes(path: ContextPath, before: object, after: object) -> Iterator[Conte
     if kind is type(after):
         if kind in ATOMS and exactly_equal(before, after):
             return
-        if kind is dict:
+        if kind in KEYED:
             yield from _dict_changes(
                 path, cast(dict[str, object], before), cast(dict[str, object], after)
             )
@@ -245,7 +295,7 @@ def _delete(holder: object, part: object) -> None:
 
 
 def _copied(value: object) -> object:
-    return dict(value) if isinstance(value, dict) else value
+    return copy.copy(value) if isinstance(value, dict) else value
 
 
 def _probe_of(model: ContextT) -> ContextT:

@@ -31,6 +31,27 @@ class MissingAgentError(ConfigurationError):
     """A step has neither a function nor an agent."""
 
 
+class StepSealed(ConfigurationError):
+    """A step that is part of a pipeline or a run was to be changed."""
+
+
+class NestingTooDeep(ConfigurationError):
+    """Containers stand in one another deeper than Python's stack allows."""
+
+
+class PricingNotConfiguredError(ConfigurationError):
+    """A budget has a limit on costs, and nobody knows what a model costs."""
+
+    def __init__(self, provider: str | None, model: str) -> None:
+        super().__init__(
+            f"the budget limits costs, and no price is known for {model!r}"
+            f"{f' of {provider}' if provider else ''}: limit tokens instead, or use a model with a "
+            "known price"
+        )
+        self.provider = provider
+        self.model = model
+
+
 class StepSignatureError(ConfigurationError):
     """A step's function asks for a parameter that no step gets."""
 
@@ -70,6 +91,50 @@ class StepCancelledItself(FlujoError):
     """A step raised ``CancelledError`` although nobody had cancelled the run."""
 
 
+class RateLimited(FlujoError):
+    """A provider asks to wait ``retry_after_s`` seconds before the next attempt."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class ProcessorFailed(FlujoError):
+    """A processor raised."""
+
+
+class PluginFailed(FlujoError):
+    """A plugin found an output wanting, or raised."""
+
+
+class ValidationFailed(FlujoError):
+    """A validator found an output wanting, or raised."""
+
+
+class FallbackFailed(FlujoError):
+    """A step failed, and its fallback too."""
+
+
+class InfiniteFallbackError(NonRetryableError):
+    """Fallbacks lead back to a step that has failed already, or are too many."""
+
+
+class InfiniteRedirectError(NonRetryableError):
+    """Plugins redirect to an agent that has had its turn."""
+
+
+class TemplateResolutionError(FlujoError):
+    """A placeholder names something that is not there."""
+
+
+class MaxLoopsReached(FlujoError):
+    """A loop's exit condition never held."""
+
+
+class BranchNotFound(FlujoError):
+    """A condition or router chose a branch that does not exist."""
+
+
 class UnusableOutput(FlujoError):
     """A step returned something that cannot be an output, such as a generator."""
 
@@ -105,6 +170,18 @@ class ContextUpdateError(ContextError):
     """An update does not fit the context."""
 
 
+class ContextMergeError(ContextError):
+    """What branches changed in the context does not fit together."""
+
+
+class ContextViewError(ContextError, AttributeError):
+    """Something wrote to what a context only shows."""
+
+
+class ContextInheritanceError(ContextError):
+    """An imported pipeline's context cannot be made of its parent's."""
+
+
 class PipelineContextInitializationError(ContextError):
     """The initial data do not validate against the context model."""
 
@@ -126,6 +203,18 @@ class PipelineAbortSignal(ControlFlowError):
 
 class PausedException(ControlFlowError):
     """Raise it in a policy to pause the run with a message for a human."""
+
+
+class ResumeError(FlujoError):
+    """A run cannot go on from where it stands."""
+
+
+class AnswerRejected(ResumeError, ValueError):
+    """An answer is not what the question asks for; the question stays open."""
+
+
+class AlreadyAnswered(ResumeError):
+    """A question was answered before, and differently."""
 
 
 class UsageLimitExceededError(FlujoError):

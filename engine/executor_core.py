@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
+from typing import NamedTuple
 
 from pydantic import BaseModel
 
-from .agent_orchestrator import AgentOrchestrator
+from .context import PipelineContext
 from .context_update_manager import ContextUpdateManager
-from .errors import PolicyContractError
+from .errors import NestingTooDeep, PolicyContractError
 from .execution_dispatcher import ExecutionDispatcher
 from .failure_builder import FailureBuilder
 from .frame import AnyFrame, Facility, child_frame
 from .outcomes import Chunk, FrameOutcome, StepOutcome
 from .path import Segment
-from .pipeline_orchestrator import PipelineOrchestrator
-from .policies.agent import AgentStepExecutor
-from .policies.simple import SimpleStepExecutor
-from .policy import Call
+from .policies.built_in import built_in_policies
+from .policy import Call, NeedingPolicy
 from .policy_invoker import PolicyInvoker
 from .policy_registry import PolicyRegistry
 from .quota_manager import QuotaManager
-from .steps import Node, steps_of
+from .recorder import Recorder
+from .step_history_tracker import StepHistoryTracker
+from .steps import Node, name_of
 from .user_code import Raised, caught
 
+MAX_CONTAINERS_DEEP = 50
+"""How many containers may stand in one another: each takes up to nine of Python's 1,000 calls."""
 
-def built_in_policies() -> PolicyRegistry:
-    """A registry with a policy for every kind of step of this package."""
-    attempts = AgentOrchestrator()
-    return PolicyRegistry(
-        [SimpleStepExecutor(attempts), AgentStepExecutor(attempts), PipelineOrchestrator()]
-    )
+
+class _Known(NamedTuple):
+    """What is known of a node: what it needs, and how many containers stand in one another."""
+
+    needs: Facility
+    height: int
 
 
 class ExecutorCore:
@@ -40,12 +43,23 @@ class ExecutorCore:
         self.quota = QuotaManager()
         self.contexts = ContextUpdateManager()
         self.failures = FailureBuilder()
+        self.history = StepHistoryTracker()
+        recorder = Recorder()
         invoker = PolicyInvoker(self.failures)
+        self._policies = (registry or built_in_policies()).table()
+        self._known: dict[Node, _Known] = {}
         self._dispatcher = ExecutionDispatcher(
-            (registry or built_in_policies()).table(),
+            self._policies,
             invoker,
-            # Outermost first. Events stand outside everything: they tell of every frame.
-            ((Facility.EVENTS, invoker.observe),),
+            # Outermost first.
+            (
+                # A recorded frame is not told as started and finished: it did not run.
+                (Facility.JOURNAL, recorder.record),
+                # Nothing that the hooks are told of may happen before they are told.
+                (Facility.EVENTS, invoker.observe),
+                # What is kept is what the frame really gave.
+                (Facility.OUTPUTS, recorder.keep_output),
+            ),
         )
 
     def calls(self, frame: AnyFrame) -> Mapping[Node, Call]:
@@ -69,6 +83,35 @@ class ExecutorCore:
         """A new frame for a child of ``parent``; see `flujo_nb.engine.frame.child_frame`."""
         return child_frame(parent, step, data, context=context, segments=segments, index=index)
 
+    def facilities_of(self, node: Node, context: BaseModel | None) -> Facility:
+        """What a run of ``node`` makes use of: what its policies, and all inside it, need.
+
+        Raises `NestingTooDeep`.
+        """
+        needs = self._known_of(node, 0).needs
+        if Facility.CONTEXT in needs and isinstance(context, PipelineContext):
+            needs |= Facility.OUTPUTS  # such a context shows them
+        return needs & ~Facility.CONTEXT
+
+    def _known_of(self, node: Node, depth: int) -> _Known:
+        known = self._known.get(node)
+        if known is None:
+            policy = self._policies.policy_of(type(node))
+            # Of a policy that does not say, anything may be expected.
+            needs = policy.needs(node) if isinstance(policy, NeedingPolicy) else Facility.JOURNAL
+            height = 0
+            for inner in node.inner if depth < 4 * MAX_CONTAINERS_DEEP else ():
+                below = self._known_of(inner, depth + 1)
+                needs |= below.needs
+                height = max(height, below.height)
+            known = self._known[node] = _Known(needs, height + node.is_container)
+        if known.height > MAX_CONTAINERS_DEEP:
+            raise NestingTooDeep(
+                f"{known.height} containers stand in one another from {name_of(node)!r} down, and "
+                f"{MAX_CONTAINERS_DEEP} may: make one pipeline of some"
+            )
+        return known
+
     def plan(self, frame: AnyFrame) -> None:
         """Resolve every step of a run's root frame, before the first one starts.
 
@@ -77,8 +120,13 @@ class ExecutorCore:
         """
         calls = self.calls(frame)
         if frame.step not in calls:
-            for step in (*steps_of(frame.step), frame.step):  # the root last: it says all is done
-                calls[step]
+            self._resolve(frame.step, calls)
+
+    def _resolve(self, node: Node, calls: Mapping[Node, Call]) -> None:
+        for inner in node.inner:
+            if inner not in calls:
+                self._resolve(inner, calls)
+        calls[node]  # the node itself last: it says that all inside is done
 
     async def run_root(self, frame: AnyFrame) -> FrameOutcome:
         """Plan a run's root frame and run it to its end, whatever end that is.

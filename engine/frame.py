@@ -22,6 +22,7 @@ from pydantic import BaseModel
 
 from .errors import ConfigurationError, ContextTypeError, DuplicatePath
 from .hooks import EventStream, Hook
+from .journal import Journal
 from .outcomes import Chunk
 from .path import FramePath, Segment, SegmentKind, step_segment
 from .sealed import draft_of
@@ -37,14 +38,21 @@ _NO_EXTENSIONS: Extensions = MappingProxyType({})
 
 
 class Facility(IntFlag):
-    """What a run makes use of; each member brings one interceptor around every frame."""
+    """What a run makes use of; each but the last brings one interceptor around every frame."""
 
     NONE = 0
     EVENTS = 1
+    JOURNAL = 2
+    OUTPUTS = 4
+    CONTEXT = 8
 
 
 class Run:
-    """What all frames of one run share. Never changes; the id is made when first read."""
+    """What all frames of one run share.
+
+    ``outputs`` holds the newest output of each step by name, where something in the run asks for
+    it (`Facility.OUTPUTS`). The id is made when first read.
+    """
 
     __slots__ = (
         "_claimed",
@@ -53,7 +61,9 @@ class Run:
         "events",
         "extensions",
         "facilities",
+        "journal",
         "on_chunk",
+        "outputs",
         "resources",
         "stream",
     )
@@ -67,6 +77,8 @@ class Run:
         on_chunk: OnChunk | None = None,
         extensions: Extensions = _NO_EXTENSIONS,
         hooks: tuple[Hook, ...] = (),
+        journal: Journal | None = None,
+        facilities: Facility = Facility.NONE,
     ) -> None:
         self._run_id = run_id
         self._claimed: set[FramePath] = set()
@@ -76,7 +88,13 @@ class Run:
         self.on_chunk = on_chunk
         self.extensions = MappingProxyType(dict(extensions)) if extensions else _NO_EXTENSIONS
         self.events = EventStream(self.run_id, hooks) if hooks else None
-        self.facilities = Facility.EVENTS if hooks else Facility.NONE
+        self.journal = journal
+        self.outputs: dict[str, object] = {}
+        self.facilities = (
+            (facilities & ~Facility.JOURNAL)
+            | (Facility.EVENTS if hooks else Facility.NONE)
+            | (Facility.JOURNAL if journal is not None else Facility.NONE)
+        )
 
     @property
     def run_id(self) -> str:
@@ -109,7 +127,8 @@ class ExecutionFrame(Generic[ContextT]):
 
     ``context`` belongs to nobody who runs: a step that asks for it gets an isolated copy.
     ``segments`` and ``index`` are this frame's part of its path. ``attempt`` counts from 1;
-    ``feedback`` is why the attempt before failed.
+    ``feedback`` is why the attempt before failed. ``concurrent`` says that other frames of the
+    run may be in flight beside this one, so that nothing synchronous should hold the loop.
     """
 
     run: Run
@@ -122,6 +141,7 @@ class ExecutionFrame(Generic[ContextT]):
     index: int | None = None
     attempt: int = 1
     feedback: str | None = None
+    concurrent: bool = False
 
     def __repr__(self) -> str:
         return f"<ExecutionFrame {self.path} of {self.run_id}, attempt {self.attempt}>"
@@ -190,6 +210,26 @@ planned_child: Callable[
 )
 """A child by position, the parent twice: for containers whose plan makes their paths unique."""
 
+branch_frame: Callable[
+    [
+        AnyFrame,
+        AnyFrame,
+        tuple[Segment, ...],
+        int | None,
+        Node,
+        object,
+        BaseModel | None,
+        int,
+        str | None,
+        bool,
+    ],
+    AnyFrame,
+] = draft_of(
+    ExecutionFrame,
+    ("parent", "segments", "index", "step", "data", "context", "attempt", "feedback", "concurrent"),
+)
+"""As `planned_child`, for containers that have several children in flight."""
+
 retry_frame: Callable[[AnyFrame, int, str | None], AnyFrame] = draft_of(
     ExecutionFrame, ("attempt", "feedback")
 )
@@ -228,12 +268,15 @@ def make_execution_frame(
     path: FramePath = FramePath(),  # noqa: B008  # immutable
     extensions: Extensions = _NO_EXTENSIONS,
     hooks: tuple[Hook, ...] = (),
+    journal: Journal | None = None,
+    facilities: Facility = Facility.NONE,
 ) -> ExecutionFrame[ContextT]:
     """The root frame of a run.
 
     ``quota`` is a budget that other runs may share; without one, ``limits`` make a new one (no
     limits: a quota that grants everything). ``path`` is where the run's paths begin; below it a
-    lone step stands under its name, as in a sequence.
+    lone step stands under its name, as in a sequence. With a ``journal`` what stands in it is
+    not run again; ``facilities`` are what the pipeline needs (`ExecutorCore.facilities_of`).
     Raises `ContextTypeError` when the context is not a pydantic model.
     """
     if context is not None and not isinstance(context, BaseModel):
@@ -250,7 +293,10 @@ def make_execution_frame(
         on_chunk=on_chunk,
         extensions=extensions,
         hooks=hooks,
+        journal=journal,
+        facilities=facilities,
     )
+    step.seal()
     own_quota = quota if quota is not None else Quota(limits)
     segments = (*path.segments, *step.own_segments)
     root = _root_frame(_ANY_ROOT, run, step, data, context, own_quota, segments)

@@ -78,6 +78,13 @@ class FrameFinished(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FrameRestored(Event):
+    """A frame was not run: the run's journal holds how it ended."""
+
+    outcome: FrameOutcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished(Event):
     """A run ended, well or not."""
 
@@ -93,7 +100,13 @@ _frame_finished: Callable[[str, FramePath, int, float, FrameOutcome], FrameFinis
 )
 
 AnyEvent: TypeAlias = (
-    RunStarted | FrameStarted | AttemptFailed | ChunkArrived | FrameFinished | RunFinished
+    RunStarted
+    | FrameStarted
+    | AttemptFailed
+    | ChunkArrived
+    | FrameFinished
+    | FrameRestored
+    | RunFinished
 )
 _EVENTS: tuple[type[AnyEvent], ...] = typing.get_args(AnyEvent)
 
@@ -186,6 +199,11 @@ class EventStream:
         if self._is_heard(FrameFinished):
             at_s, sequence = monotonic(), self._next()
             await self._tell(_frame_finished(self.run_id, path, sequence, at_s, outcome))
+
+    async def frame_restored(self, path: FramePath, outcome: FrameOutcome) -> None:
+        """Tell that the frame at ``path`` had ended with ``outcome`` before."""
+        if self._is_heard(FrameRestored):
+            await self._tell(FrameRestored(**self._stamp(path), outcome=outcome))
 
     async def run_finished(self, path: FramePath, result: PipelineResult) -> None:
         """Tell that the run ended with ``result``."""

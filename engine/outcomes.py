@@ -6,16 +6,17 @@ results and path texts are made from them when somebody reads them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import TypeAlias
 
 from .context import ContextUpdate
 from .path import FramePath, Segment
 from .sealed import draft_of
+from .step_config import JSONValue
 from .steps import Node
-from .usage import Usage
+from .usage import NO_METADATA, Usage
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -24,7 +25,7 @@ class Outcome:
 
     ``segments`` and ``index`` are the frame's own part of its path. A policy may leave all of
     this out; the invoker fills in what the frame knows. ``usage`` is the frame's own, without its
-    children's.
+    children's. ``metadata`` are plain values for readers: a branch's key, why a loop ended.
     """
 
     step: Node | None = None
@@ -34,6 +35,7 @@ class Outcome:
     latency_s: float = 0.0
     usage: Usage | None = None
     children: Sequence[StepOutcome] = ()
+    metadata: Mapping[str, object] = field(default_factory=lambda: NO_METADATA)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -57,24 +59,34 @@ class FailureKind(Enum):
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Failure(Outcome):
-    """The frame failed. ``feedback`` is the cause in one line; nothing was changed."""
+    """The frame failed. ``feedback`` is the cause in one line; nothing was changed.
+
+    ``output`` is what it had made by then, where a reader may want to see it.
+    """
 
     error: BaseException
     feedback: str
     kind: FailureKind = FailureKind.ERROR
+    output: object = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Paused(Outcome):
-    """The frame waits for a human."""
+    """The frame waits for a human.
+
+    ``schema`` is the JSON schema of the answer that it waits for; ``None`` when any answer will do
+    or when it is a frame inside that waits.
+    """
 
     message: str
+    schema: Mapping[str, JSONValue] | None = None
 
 
 class AbortReason(Enum):
     """What ended a run before its end."""
 
     INTERRUPTED = "interrupted"
+    CANCELLED = "cancelled"
     QUOTA = "quota"
     SIGNAL = "signal"
 
@@ -115,6 +127,7 @@ make_success: Callable[
         float,
         Usage | None,
         Sequence[StepOutcome],
+        Mapping[str, object],
         object,
         ContextUpdate | None,
     ],

@@ -25,7 +25,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -34,8 +34,8 @@ BranchKey = str | int | float | bool | None
 """What a decider may return to choose a branch; the type counts (``1`` and ``"1"`` differ)."""
 
 
-class SegmentKind(Enum):
-    """What a segment of a path stands for."""
+class SegmentKind(StrEnum):
+    """What a segment of a path stands for: strings, because those are hashed in C."""
 
     STEP = "step"
     INDEX = "index"

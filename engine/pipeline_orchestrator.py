@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import asyncio
 from time import perf_counter
 from typing import cast
 
-from .errors import PolicyContractError
-from .frame import AnyFrame, planned_child, planned_steps
-from .outcomes import BackgroundLaunched, Chunk, StepOutcome, Success, make_success
+from .frame import AnyFrame, Facility, planned_child, planned_steps
+from .outcomes import BackgroundLaunched, StepOutcome, Success, make_success
+from .passing import YIELD_EVERY, passed_on
 from .policy import Call, ExecutorPort
 from .steps import AnyPipeline, Node, Pipeline
+from .usage import NO_METADATA
 from .user_code import Raised, caught_inline
 
 
@@ -22,6 +23,10 @@ class PipelineOrchestrator:
     """
 
     handles = Pipeline
+
+    def needs(self, step: Node) -> Facility:
+        """Nothing of its own."""
+        return Facility.NONE
 
     async def execute(self, core: ExecutorPort, frame: AnyFrame) -> StepOutcome:
         """Run ``frame``."""
@@ -42,6 +47,8 @@ class PipelineOrchestrator:
                 child = planned_child(frame, frame, segments, None, one, data, context, 1, None)
                 outcome = await calls[one](child)
                 children.append(outcome)
+                if len(children) % YIELD_EVERY == 0:
+                    await asyncio.sleep(0)
                 if type(outcome) is Success:
                     data = outcome.output
                     if outcome.update is not None and context is not None:
@@ -55,32 +62,22 @@ class PipelineOrchestrator:
                             )
                         context = merged
                 elif type(outcome) is not BackgroundLaunched:
-                    return _ended_by(outcome, frame, started, children)
+                    return passed_on(outcome, frame, children, perf_counter() - started)
             update = None
             if before is not None and context is not None and context is not before:
                 update = core.contexts.net(before, context)
             latency = perf_counter() - started
             return make_success(
-                pipeline, frame.segments, frame.index, 1, latency, None, children, data, update
+                pipeline,
+                frame.segments,
+                frame.index,
+                1,
+                latency,
+                None,
+                children,
+                NO_METADATA,
+                data,
+                update,
             )
 
         return call
-
-
-def _ended_by(
-    outcome: StepOutcome, frame: AnyFrame, started: float, children: list[StepOutcome]
-) -> StepOutcome:
-    """The sequence's own outcome when ``outcome`` is that of its last child, and no success."""
-    latency = perf_counter() - started
-    if isinstance(outcome, Chunk):
-        raise PolicyContractError("a frame cannot end with a Chunk")
-    return replace(
-        outcome,
-        step=frame.step,
-        segments=frame.segments,
-        index=frame.index,
-        attempts=1,
-        latency_s=latency,
-        usage=None,
-        children=children,
-    )

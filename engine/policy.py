@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -9,10 +10,11 @@ from pydantic import BaseModel
 
 from .context_update_manager import ContextUpdateManager
 from .failure_builder import FailureBuilder
-from .frame import AnyFrame
+from .frame import AnyFrame, Facility
 from .outcomes import StepOutcome
 from .path import Segment
 from .quota_manager import QuotaManager
+from .step_history_tracker import StepHistoryTracker
 from .steps import Node
 
 Call: TypeAlias = Callable[[AnyFrame], Awaitable[StepOutcome]]
@@ -36,6 +38,10 @@ class ExecutorPort(Protocol):
     @property
     def failures(self) -> FailureBuilder:
         """Exceptions to outcomes."""
+
+    @property
+    def history(self) -> StepHistoryTracker:
+        """Outcomes to step results."""
 
     def run(self, frame: AnyFrame) -> Awaitable[StepOutcome]:
         """Run a frame: a child that `child_frame` made."""
@@ -68,11 +74,37 @@ class StepPolicy(Protocol):
 
 
 @runtime_checkable
+class NeedingPolicy(Protocol):
+    """A policy that says what a run of a step needs. Without it a journal is kept."""
+
+    def needs(self, step: Node) -> Facility:
+        """What ``step`` itself needs, whatever stands inside it."""
+
+
+@runtime_checkable
 class BindingPolicy(Protocol):
     """A policy that can also work out one step's call beforehand, when a pipeline is planned.
 
     The call gives what ``execute`` gives for a frame of that step, and raises nothing.
     """
 
+    def bind(self, core: ExecutorPort, step: Node) -> Call:
+        """The call of ``step``."""
+
+
+class BoundPolicy(ABC):
+    """What the policies of this package have in common: they work out each step's call."""
+
+    handles: type
+
+    def needs(self, step: Node) -> Facility:
+        """Nothing of its own."""
+        return Facility.NONE
+
+    async def execute(self, core: ExecutorPort, frame: AnyFrame) -> StepOutcome:
+        """Run ``frame`` and say how it ended."""
+        return await self.bind(core, frame.step)(frame)
+
+    @abstractmethod
     def bind(self, core: ExecutorPort, step: Node) -> Call:
         """The call of ``step``."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from pydantic import BaseModel
 
+from .journal import Journal
 from .outcomes import RunStatus
 from .path import FramePath
+from .step_config import JSONValue
+from .steps import Node
+from .usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,43 @@ class StepResult:
     cost_usd: float = 0.0
     feedback: str | None = None
     step_history: Sequence[StepResult] = ()
+    metadata: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def metadata_(self) -> Mapping[str, object]:
+        """The same as ``metadata``."""
+        return self.metadata
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A question that a run waits for; ``path`` is where it asks, and its identity.
+
+    ``schema`` is the JSON schema of an answer, ``None`` when any will do.
+    """
+
+    path: FramePath
+    message: str
+    schema: Mapping[str, JSONValue] | None = None
+    step: Node | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """What a paused run goes on from."""
+
+    journal: Journal
+    data: object
+    context: BaseModel
+    spent: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRecorded:
+    """An answer was taken by a run that is going on elsewhere, and will use it."""
+
+    run_id: str
+    path: FramePath
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +82,10 @@ class HookError:
 
 @dataclass(frozen=True, slots=True)
 class PipelineResult:
-    """How a run ended. Totals count every attempt of every step, failed ones included."""
+    """How a run ended. Totals count every attempt of every step, failed ones included.
+
+    ``paused`` are the questions that a paused run waits for, ``resumption`` what it goes on from.
+    """
 
     run_id: str
     status: RunStatus
@@ -50,7 +94,9 @@ class PipelineResult:
     total_cost_usd: float = 0.0
     total_tokens: int = 0
     final_pipeline_context: BaseModel | None = None
+    paused: Sequence[Pause] = ()
     hook_errors: Sequence[HookError] = ()
+    resumption: Resumption | None = field(default=None, repr=False, compare=False)
 
     @property
     def success(self) -> bool:

@@ -3,34 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from contextlib import aclosing
-from typing import TypeAlias
+from dataclasses import dataclass
 
 from pydantic import BaseModel, ValidationError
 
+from .answers import answer_of
 from .context import PipelineContext
 from .errors import (
     ConfigurationError,
     ContextTypeError,
     PipelineContextInitializationError,
+    ResumeError,
     StepInterrupted,
     UsageLimitExceededError,
 )
 from .executor_core import ExecutorCore
-from .frame import AnyFrame, Extensions, OnChunk, make_execution_frame
-from .hooks import AnyEvent, ChunkArrived, FrameFinished, Hook, Listener
-from .outcomes import Aborted, AbortReason, Chunk, FrameOutcome, RunStatus, Success, status_of
+from .frame import AnyFrame, Extensions, Facility, OnChunk, make_execution_frame
+from .hooks import Hook, Listener
+from .journal import Journal
+from .outcomes import (
+    Aborted,
+    AbortReason,
+    Chunk,
+    FrameOutcome,
+    Paused,
+    RunStatus,
+    Success,
+    status_of,
+)
+from .path import FramePath
 from .policy_registry import PolicyRegistry
-from .results import PipelineResult
+from .results import AnswerRecorded, Pause, PipelineResult, Resumption
+from .run_handle import RunHandle
 from .step_history_tracker import StepHistoryTracker
-from .steps import Node, Pipeline, Step
-from .usage import UsageLimits
+from .step_kinds import HumanInTheLoopStep, ImportStep
+from .steps import Node, Pipeline, Step, steps_of
+from .usage import FREE, Quota, Usage, UsageLimits
 from .user_code import Raised, caught_inline
 from .values import cloned
-
-RunItem: TypeAlias = FrameOutcome | Chunk | PipelineResult
-_Start: TypeAlias = Callable[[tuple[Hook, ...], bool], Coroutine[None, None, PipelineResult]]
 
 
 class Flujo:
@@ -39,6 +51,9 @@ class Flujo:
     ``context_model`` (a pydantic model, default `PipelineContext`) is made for each run from
     ``initial_context_data``; ``resources`` reach the steps that ask for them; ``usage_limits``
     bound each run; ``hooks`` listen to its events (see `flujo_nb.engine.hooks`).
+
+    A runner that is closed (`aclose`, or ``async with``) waits for steps in the background, or
+    cancels them, as each declares.
     """
 
     def __init__(
@@ -74,19 +89,33 @@ class Flujo:
         data: object = None,
         *,
         run_id: str | None = None,
+        until: str | None = None,
+        only: str | None = None,
         on_chunk: OnChunk | None = None,
         extensions: Extensions | None = None,
     ) -> RunHandle:
         """A run, not yet started: await it for its `PipelineResult`, or iterate over it.
 
         Iterating gives every outcome and chunk as it happens, and the `PipelineResult` last.
+        ``until`` names the step after which the run ends, ``only`` the one that it consists of.
         ``extensions`` are further parameters for policies, read as ``frame.extensions``.
         """
+        node = _slice(self._pipeline, until, only)
+        given = _Given(node, data, run_id, on_chunk, extensions or {})
 
         def start(hooks: tuple[Hook, ...], stream: bool) -> Coroutine[None, None, PipelineResult]:
-            return self._run(data, run_id, stream, on_chunk, extensions or {}, hooks)
+            return self._run(given, hooks, stream)
 
         return RunHandle(start, on_chunk is not None)
+
+    async def run_outcomes_async(
+        self, data: object = None, *, run_id: str | None = None
+    ) -> AsyncGenerator[FrameOutcome | Chunk, None]:
+        """Every outcome and chunk of a run, as it happens."""
+        async with aclosing(self.run_async(data, run_id=run_id).__aiter__()) as items:
+            async for item in items:
+                if not isinstance(item, PipelineResult):
+                    yield item
 
     async def stream_async(
         self, data: object = None, *, run_id: str | None = None
@@ -111,39 +140,114 @@ class Flujo:
             "notebook `%flujo run NAME`"
         )
 
+    async def resume_async(
+        self, paused: PipelineResult, answer: object, *, pause: FramePath | str | None = None
+    ) -> PipelineResult | AnswerRecorded:
+        """Answer a question of a paused run, and go on from there.
+
+        ``pause`` is the path of the question, needed only when there are several. What had
+        finished is not run again. When the run is going on already, because another question of
+        it was answered, it takes this answer too, and `AnswerRecorded` is returned.
+
+        Raises `ResumeError` when there is no such question, `AnswerRejected` when the answer is
+        not of the kind that it asks for (it stays open), and `AlreadyAnswered`.
+        """
+        state = paused.resumption
+        if state is None:
+            raise ResumeError(
+                f"run {paused.run_id} is {paused.status.value}, and only a paused run that has a "
+                "journal goes on with an answer"
+            )
+        asked = choose_pause(paused, pause)
+        wanted = asked.step.input_schema if isinstance(asked.step, HumanInTheLoopStep) else None
+        answer_of(answer, wanted, str(asked.path))
+        state.journal.answer(asked.path, answer)
+        if state.journal.running:
+            return AnswerRecorded(paused.run_id, asked.path)
+        given = _Given(self._pipeline, state.data, paused.run_id, None, {})
+        return await self._run(given, (), False, state)
+
+    def as_step(self, name: str, *, inherit_context: bool = True) -> ImportStep[object, object]:
+        """This runner's pipeline as one step of another; its output is a `PipelineResult`.
+
+        Its context model and limits count inside it; journal, budget, events and resources are
+        those of the run around it.
+        """
+        return ImportStep(
+            name=name,
+            pipeline=self._pipeline,
+            inherit_context=inherit_context,
+            updates_context=inherit_context,
+            context_model=self._context_model,
+            initial_context_data=self._initial_context_data,
+            usage_limits=self._limits,
+            gives_result=True,
+        )
+
     async def _run(
         self,
-        data: object,
-        run_id: str | None,
-        stream: bool,
-        on_chunk: OnChunk | None,
-        extensions: Extensions,
+        given: _Given,
         hooks: tuple[Hook, ...],
+        stream: bool,
+        state: Resumption | None = None,
     ) -> PipelineResult:
-        context = self._new_context(data)
+        """Run, or go on from ``state``; again while questions were answered meanwhile."""
+        context = self._new_context(given.data) if state is None else state.context
+        facilities = self._core.facilities_of(given.node, context)
+        journal = None if Facility.JOURNAL not in facilities else Journal()
+        if state is not None:
+            journal = state.journal
+        if journal is None:
+            return (await self._once(given, context, None, FREE, facilities, hooks, stream))[0]
+        spent = FREE if state is None else state.spent
+        journal.running = True
+        try:
+            while True:
+                result, spent = await self._once(
+                    given, context, journal, spent, facilities, hooks, stream
+                )
+                if not any(pause.path in journal.answers for pause in result.paused):
+                    return result
+        finally:
+            journal.running = False
+
+    async def _once(
+        self,
+        given: _Given,
+        context: BaseModel,
+        journal: Journal | None,
+        spent: Usage,
+        facilities: Facility,
+        hooks: tuple[Hook, ...],
+        stream: bool,
+    ) -> tuple[PipelineResult, Usage]:
+        quota = Quota(self._limits)
+        quota.reconcile(FREE, spent)
         frame = make_execution_frame(
-            self._pipeline,
-            data,
+            given.node,
+            given.data,
             context=context,
             resources=self._resources,
-            limits=self._limits,
+            quota=quota,
             stream=stream,
-            on_chunk=on_chunk,
-            run_id=run_id,
-            extensions=extensions,
+            on_chunk=given.on_chunk,
+            run_id=given.run_id,
+            extensions=given.extensions,
             hooks=self._hooks + hooks,
+            journal=journal,
+            facilities=facilities,
         )
         self._core.plan(frame)
         events = frame.run.events
         if events is not None:
-            await events.run_started(frame.path, data)
+            await events.run_started(frame.path, given.data)
         outcome = await self._core.run_root(frame)
         result = self._result_of(frame, outcome, context)
         if events is not None:
             await events.run_finished(frame.path, result)
         if isinstance(outcome, Aborted):
             _raise_if_stopped(outcome, result)
-        return result
+        return result, quota.spent
 
     def _new_context(self, data: object) -> BaseModel:
         model = self._context_model or PipelineContext
@@ -175,8 +279,63 @@ class Flujo:
             total_cost_usd=used.cost_usd,
             total_tokens=used.tokens,
             final_pipeline_context=context_after(self._core, outcome, context),
+            paused=self._history.open_pauses(outcome, FramePath()),
             hook_errors=events.errors if events is not None else (),
+            resumption=_resumption_of(frame, outcome, context),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What a run is started with."""
+
+    node: Node
+    data: object
+    run_id: str | None
+    on_chunk: OnChunk | None
+    extensions: Extensions
+
+
+def _slice(pipeline: Node, until: str | None, only: str | None) -> Node:
+    """The part of ``pipeline`` that is to be run."""
+    if until is None and only is None:
+        return pipeline
+    steps = list(steps_of(pipeline))
+    names = [one.name for one in steps]
+    name = until if only is None else only
+    if name not in names or (until is not None and only is not None):
+        raise ConfigurationError(
+            f"give `until` or `only`, the name of one of {', '.join(names)}; found "
+            f"until={until!r}, only={only!r}"
+        )
+    at = names.index(name)
+    return Pipeline(tuple(steps[: at + 1] if only is None else steps[at : at + 1]))
+
+
+def choose_pause(paused: PipelineResult, wanted: FramePath | str | None) -> Pause:
+    """The open question at ``wanted``, or the only one.
+
+    Raises `ResumeError`, with the questions, when there is none or no telling which.
+    """
+    state = paused.resumption
+    answered = () if state is None else state.journal.answers
+    listed = "; ".join(f"{one.path}: {one.message}" for one in paused.paused)
+    if wanted is not None:
+        for one in paused.paused:
+            if str(one.path) == str(wanted):
+                return one
+        raise ResumeError(f"nothing asks at {wanted}; there are {listed or 'no questions'}")
+    waiting = [one for one in paused.paused if one.path not in answered] or paused.paused
+    if len(waiting) == 1:
+        return waiting[0]
+    raise ResumeError(f"say which question is answered, as pause=PATH: {listed}")
+
+
+def _resumption_of(frame: AnyFrame, outcome: FrameOutcome, context: BaseModel) -> Resumption | None:
+    journal = frame.run.journal
+    if journal is None or not isinstance(outcome, Paused):
+        return None
+    return Resumption(journal, frame.data, context, frame.quota.spent)
 
 
 def _own_copy(data: Mapping[str, object]) -> dict[str, object]:
@@ -215,48 +374,3 @@ def _raise_if_stopped(outcome: Aborted, result: PipelineResult) -> None:
             raise UsageLimitExceededError(outcome.message, result)
         case AbortReason.SIGNAL:
             pass
-
-
-class RunHandle:
-    """A run that starts when it is first awaited or iterated over."""
-
-    def __init__(self, start: _Start, stream: bool) -> None:
-        self._start = start
-        self._stream = stream
-        self._started = False
-
-    def __await__(self) -> Generator[None, None, PipelineResult]:
-        return self.result().__await__()
-
-    async def result(self) -> PipelineResult:
-        """Run to the end and return how it ended."""
-        self._begin()
-        return await self._start((), self._stream)
-
-    async def __aiter__(self) -> AsyncGenerator[RunItem, None]:
-        self._begin()
-        queue: asyncio.Queue[FrameOutcome | Chunk | None] = asyncio.Queue()
-
-        def listen(event: AnyEvent) -> None:
-            match event:
-                case ChunkArrived(chunk=chunk):
-                    queue.put_nowait(chunk)
-                case FrameFinished(outcome=outcome):
-                    queue.put_nowait(outcome)
-
-        hook = Hook(listen, (ChunkArrived, FrameFinished))
-        task = asyncio.create_task(self._start((hook,), True))
-        task.add_done_callback(lambda _: queue.put_nowait(None))
-        try:
-            while (item := await queue.get()) is not None:
-                yield item
-            yield await task
-        finally:
-            if not task.done():
-                task.cancel()
-                await asyncio.wait([task])
-
-    def _begin(self) -> None:
-        if self._started:
-            raise ConfigurationError("this run was started before; call run_async again")
-        self._started = True

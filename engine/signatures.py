@@ -16,6 +16,9 @@ from .errors import StepSignatureError
 INJECTED = ("context", "resources", "feedback", "frame")
 """The parameter names that the engine fills, wherever they stand."""
 
+AGENT_INJECTED = (*INJECTED, "meter", "temperature", "top_k", "top_p")
+"""What an agent's ``run`` is given by name: also where it says what it used, and its options."""
+
 CheckedType = tuple[type, ...] | None
 """The classes that a value must be an instance of; ``None`` for what is not checked."""
 
@@ -43,11 +46,18 @@ class CallShape:
     output_type: CheckedType
 
 
-def call_shape(function: Callable[..., object], name: str) -> CallShape:
+def agent_shape(run: Callable[..., object], name: str) -> CallShape:
+    """The shape of an agent's ``run`` (or ``stream``)."""
+    return call_shape(run, name, AGENT_INJECTED)
+
+
+def call_shape(
+    function: Callable[..., object], name: str, injectable: tuple[str, ...] = INJECTED
+) -> CallShape:
     """Work out the shape of ``function``, which a step called ``name`` is made of.
 
     Raises `StepSignatureError` when a parameter without default is neither the input nor one of
-    `INJECTED`, and for synchronous generator functions.
+    ``injectable``, and for synchronous generator functions.
     """
     plain = underlying(function)
     if inspect.isgeneratorfunction(plain):
@@ -66,11 +76,11 @@ def call_shape(function: Callable[..., object], name: str) -> CallShape:
         return CallShape(kind, "", (), None, None)
     hints = _hints(plain)
     returned = function if inspect.isclass(function) else hints.get("return", object)
-    data = _data_parameter(parameters, name)
+    data = _data_parameter(parameters, name, injectable)
     return CallShape(
         kind=kind,
         data=None if data is None else "" if data is parameters[0] else data.name,
-        injected=tuple(p.name for p in parameters if _is_injected(p)),
+        injected=tuple(p.name for p in parameters if _is_injected(p, injectable)),
         input_type=_classes(hints.get(data.name, object)) if data is not None else None,
         output_type=_classes(returned) if kind is not CallKind.STREAM else None,
     )
@@ -89,14 +99,16 @@ def underlying(function: Callable[..., object]) -> Callable[..., object]:
     return call
 
 
-def _is_injected(parameter: inspect.Parameter) -> bool:
+def _is_injected(parameter: inspect.Parameter, injectable: tuple[str, ...]) -> bool:
     keyword = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-    return keyword and parameter.name in INJECTED
+    return keyword and parameter.name in injectable
 
 
-def _data_parameter(parameters: list[inspect.Parameter], name: str) -> inspect.Parameter | None:
+def _data_parameter(
+    parameters: list[inspect.Parameter], name: str, injectable: tuple[str, ...]
+) -> inspect.Parameter | None:
     """The one parameter that gets the input: the first that the engine does not fill."""
-    own = [p for p in parameters if not _is_injected(p) and p.kind is not p.VAR_KEYWORD]
+    own = [p for p in parameters if not _is_injected(p, injectable) and p.kind is not p.VAR_KEYWORD]
     positional = [p for p in own if p.kind is not p.KEYWORD_ONLY]
     data = positional[0] if positional else next((p for p in own if p.default is p.empty), None)
     for other in own:
@@ -105,7 +117,7 @@ def _data_parameter(parameters: list[inspect.Parameter], name: str) -> inspect.P
         raise StepSignatureError(
             f"step {name!r} asks for {other.name!r}, which no step gets. A step takes its input "
             f"first{f' (here {data.name!r})' if data else ''}, and by name any of: "
-            f"{', '.join(INJECTED)}"
+            f"{', '.join(injectable)}"
         )
     return data
 

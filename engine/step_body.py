@@ -13,10 +13,12 @@ from pydantic import BaseModel
 
 from .context_view import plain_of, view_of
 from .errors import MissingAgentError, NonRetryableError, TypeMismatchError, UnusableOutput
-from .frame import AnyFrame
+from .frame import AnyFrame, Facility
 from .outcomes import Chunk
-from .signatures import CallKind, CallShape, call_shape, type_names
-from .steps import Agent, AnyStep, StreamingAgent
+from .placeholders import mentions_steps
+from .signatures import CallKind, CallShape, agent_shape, type_names
+from .step_config import StreamingAgent
+from .steps import AnyStep, Node
 from .usage import Metered
 from .user_code import Raised, caught, caught_inline, run_in_thread, run_inline
 from .values import ATOMS
@@ -26,6 +28,17 @@ _Arguments: TypeAlias = tuple[tuple[object, ...], dict[str, object]]
 
 PLAIN_OUTPUTS = ATOMS | {list, dict, tuple, set, frozenset}
 """Types of outputs that `finished` need not look at."""
+
+
+def needs_of_step(step: Node) -> Facility:
+    """What a run of ``step`` needs because of what it asks for: the context, others' outputs."""
+    needs = Facility.NONE
+    if any(map(mentions_steps, step.templates)):
+        needs |= Facility.OUTPUTS
+    shape = step.shape
+    if shape is not None and "context" in shape.injected:
+        needs |= Facility.CONTEXT
+    return needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +68,7 @@ def body_of(step: AnyStep) -> Body:
         case CallKind.SYNC:
             call = _inline(function, shape)
     if isinstance(step.agent, StreamingAgent) and callable(step.agent.stream):
-        streamed = call_shape(step.agent.stream, step.name)
+        streamed = agent_shape(step.agent.stream, step.name)
         call = _streaming_on_request(call, _streaming(step.agent.stream, streamed))
         takes_context = takes_context or "context" in streamed.injected
     return Body(call, takes_context, in_thread)
@@ -63,13 +76,13 @@ def body_of(step: AnyStep) -> Body:
 
 def function_of(step: AnyStep) -> tuple[Callable[..., object], CallShape]:
     """The function behind a step and how to call it; `MissingAgentError` when there is none."""
-    agent, shape = step.agent, step.shape
-    if agent is None or shape is None:
+    work, shape = step.work, step.shape
+    if work is None or shape is None:
         raise MissingAgentError(
             f"step {step.name!r} has nothing to run: give it a function or an agent, or register "
             f"a policy for {type(step).__name__}"
         )
-    return (agent.run if isinstance(agent, Agent) else agent), shape
+    return work, shape
 
 
 def runs_in_thread(step: AnyStep) -> bool:

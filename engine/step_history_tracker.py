@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import assert_never, overload
 
+from .errors import PolicyContractError
 from .outcomes import (
     Aborted,
     BackgroundLaunched,
@@ -18,7 +19,7 @@ from .outcomes import (
     Success,
 )
 from .path import FramePath, Segment, SegmentKind
-from .results import StepResult
+from .results import Pause, StepResult
 from .steps import name_of
 from .usage import FREE, Usage
 
@@ -42,13 +43,30 @@ class StepHistoryTracker:
             ]
         return [self._result(outcome, path)]
 
+    def result_of(self, outcome: StepOutcome, above: FramePath) -> StepResult:
+        """The result of one step (or of a pipeline as a whole), whose parent is at ``above``."""
+        if isinstance(outcome, Chunk):
+            raise PolicyContractError(f"a frame cannot end with a Chunk (below {above})")
+        return self._result(outcome, path_of(outcome, above))
+
+    def open_pauses(self, outcome: FrameOutcome, above: FramePath) -> Sequence[Pause]:
+        """The questions that a paused run waits for, in the order of its steps."""
+        if not isinstance(outcome, Paused):
+            return ()
+        path = path_of(outcome, above)
+        inside = [
+            pause for child in _ended(outcome.children) for pause in self.open_pauses(child, path)
+        ]
+        own = Pause(path, outcome.message, outcome.schema, outcome.step)
+        return inside or (own,)
+
     def _result(self, outcome: FrameOutcome, path: FramePath) -> StepResult:
         used = total_usage(outcome)
         return StepResult(
             name=name_of(outcome.step) if outcome.step is not None else str(path),
             path=path,
-            output=outcome.output if isinstance(outcome, Success) else None,
-            success=isinstance(outcome, Success),
+            output=outcome.output if isinstance(outcome, Success | Failure) else None,
+            success=isinstance(outcome, Success | BackgroundLaunched),
             attempts=outcome.attempts,
             latency_s=outcome.latency_s,
             token_counts=used.tokens,
@@ -57,6 +75,7 @@ class StepHistoryTracker:
             step_history=[
                 result for child in _ended(outcome.children) for result in self.results(child, path)
             ],
+            metadata=dict(outcome.metadata),
         )
 
 

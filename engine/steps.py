@@ -2,73 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import (
-    Annotated,
+    TYPE_CHECKING,
     ClassVar,
-    Concatenate,
     Generic,
+    Literal,
     Never,
-    Protocol,
     Self,
     TypeAlias,
+    TypedDict,
     TypeGuard,
     TypeVar,
+    Unpack,
     cast,
-    overload,
-    runtime_checkable,
 )
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from .errors import ConfigurationError
+from .agents import runnable
+from .errors import ConfigurationError, StepSealed
 from .path import Segment, step_segment
-from .signatures import CallKind, CallShape, call_shape, may_flow, type_names
+from .signatures import CallKind, CallShape, agent_shape, call_shape, may_flow, type_names
+from .step_config import (
+    NO_PROCESSORS,
+    Agent,
+    AgentProcessors,
+    JSONValue,
+    Plugin,
+    StepConfig,
+    Validator,
+)
 from .usage import UsageEstimate
 
 InT_contra = TypeVar("InT_contra", contravariant=True)
 OutT_co = TypeVar("OutT_co", covariant=True)
-InT = TypeVar("InT")
-OutT = TypeVar("OutT")
 NextT = TypeVar("NextT")
 
-JSONValue: TypeAlias = "str | int | float | bool | Mapping[str, JSONValue] | list[JSONValue] | None"
+
+if TYPE_CHECKING:
+    from .step_kinds import (
+        CacheStep,
+        ConditionalStep,
+        DynamicParallelRouterStep,
+        HumanInTheLoopStep,
+        LoopStep,
+        MapStep,
+        ParallelStep,
+    )
 
 
-@runtime_checkable
-class Agent(Protocol):
-    """Anything with an async ``run`` that takes the input first."""
+class StepOptions(TypedDict, total=False):
+    """What `Step.from_callable` and ``@step`` take: fields of `Step` and of `StepConfig`."""
 
-    @property
-    def run(self) -> Callable[..., object]:
-        """The call that gives the output."""
-
-
-@runtime_checkable
-class StreamingAgent(Agent, Protocol):
-    """An agent that can also give its output in chunks, as they come."""
-
-    @property
-    def stream(self) -> Callable[..., object]:
-        """An async generator function with the parameters of ``run``."""
-
-
-class StepConfig(BaseModel):
-    """How a step is run.
-
-    ``max_retries`` is the number of attempts after the first (default: 1 for agents, 0 for
-    functions); ``timeout_s`` bounds one attempt, in seconds; ``thread`` sends a synchronous
-    function to a worker thread (``False`` keeps it on the loop); ``estimate`` is reserved from the
-    budget before each attempt.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    max_retries: Annotated[int, Field(ge=0)] | None = None
-    timeout_s: Annotated[float, Field(gt=0)] | None = None
-    thread: bool | None = None
-    estimate: UsageEstimate = UsageEstimate()
+    name: str | None
+    config: StepConfig
+    plugins: Sequence[tuple[Plugin, int]]
+    validators: Sequence[Validator]
+    processors: AgentProcessors
+    fallback_step: AnyStep
+    updates_context: bool
+    sink_to: str
+    input: JSONValue
+    rate: str
+    validation: Literal["strict", "lenient"]
+    meta: Mapping[str, JSONValue]
+    max_retries: int
+    retry_delay_s: float
+    backoff: bool
+    timeout_s: float
+    thread: bool
+    execution_mode: Literal["sync", "background"]
+    estimate: UsageEstimate
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -77,18 +82,61 @@ class Step(Generic[InT_contra, OutT_co]):
 
     ``updates_context`` merges the output (a dict or a model) into the context; ``sink_to`` stores
     it at a dotted path of the context. Both are validated by the context's model.
+
+    ``input`` stands in for what the step before gave: text, or a structure of it, with
+    ``{{ data.field }}`` placeholders. ``processors`` change input and output, ``plugins`` (with
+    their priorities, the highest first) and ``validators`` check the output of each attempt;
+    ``fallback_step`` works on the input when all attempts have failed. ``rate`` bounds how often
+    attempts start, like ``"60/min"``. ``validation`` makes the step one that checks: what fails
+    a plugin or validator fails it (``"strict"``), or is only noted in its metadata (``"lenient"``).
+
+    Before a step first enters a pipeline or a run, `add_plugin` and `fallback` change it in place.
     """
 
     name: str
     agent: Callable[..., object] | Agent | None = None
     config: StepConfig = StepConfig()
+    plugins: Sequence[tuple[Plugin, int]] = ()
+    validators: Sequence[Validator] = ()
+    processors: AgentProcessors = NO_PROCESSORS
+    fallback_step: AnyStep | None = None
     updates_context: bool = False
     sink_to: str | None = None
+    input: JSONValue = None
+    rate: str | None = None
+    validation: Literal["strict", "lenient"] | None = None
     meta: Mapping[str, JSONValue] = field(default_factory=dict)
     shape: CallShape | None = field(init=False, default=None)
+    sealed: bool = field(init=False, default=False)
 
     default_retries = 0
     is_sequence: ClassVar[bool] = False
+
+    # The forms of `flujo_nb.engine.dsl`, which knows the kinds of steps that this module does not.
+    review: ClassVar[Callable[..., AnyStep]]
+    solution: ClassVar[Callable[..., AnyStep]]
+    validate_step: ClassVar[Callable[..., AnyStep]]
+    human_in_the_loop: ClassVar[Callable[..., HumanInTheLoopStep[object, object]]]
+    loop_until: ClassVar[Callable[..., LoopStep[object, object]]]
+    refine_until: ClassVar[Callable[..., LoopStep[object, object]]]
+    branch_on: ClassVar[Callable[..., ConditionalStep[object, object]]]
+    parallel: ClassVar[Callable[..., ParallelStep[object, object]]]
+    dynamic_parallel_branch: ClassVar[Callable[..., DynamicParallelRouterStep[object, object]]]
+    map_over: ClassVar[Callable[..., MapStep[object, object]]]
+    gather: ClassVar[Callable[..., AnyStep]]
+    cached: ClassVar[Callable[..., CacheStep[object, object]]]
+    folds: ClassVar[bool] = False
+    is_container: ClassVar[bool] = False
+
+    @property
+    def inner(self) -> Sequence[Node]:
+        """What the step may run inside: branches, bodies, its fallback."""
+        return () if self.fallback_step is None else (self.fallback_step,)
+
+    @property
+    def templates(self) -> Sequence[JSONValue]:
+        """Everything of the step that may hold placeholders."""
+        return (self.input,)
 
     @property
     def own_segments(self) -> tuple[Segment, ...]:
@@ -108,7 +156,6 @@ class Step(Generic[InT_contra, OutT_co]):
         if not self.name:
             raise ConfigurationError("a step needs a name; found an empty one")
         object.__setattr__(self, "shape", self._shape())
-
         if self.keeps_the_loop and self.config.timeout_s is not None:
             raise ConfigurationError(
                 f"step {self.name!r}: timeout_s cannot be kept for a synchronous function on the "
@@ -123,6 +170,35 @@ class Step(Generic[InT_contra, OutT_co]):
 
     def _shape(self) -> CallShape | None:
         return call_shape(self.agent, self.name) if callable(self.agent) else None
+
+    @property
+    def work(self) -> Callable[..., object] | None:
+        """The function that an attempt calls."""
+        return self.agent if callable(self.agent) else None
+
+    def seal(self) -> None:
+        """Let nothing change the step from now on, or what it runs inside."""
+        if not self.sealed:
+            object.__setattr__(self, "sealed", True)
+            for node in self.inner:
+                node.seal()
+
+    def add_plugin(self, plugin: Plugin, priority: int = 0) -> Self:
+        """Have ``plugin`` check the output too. Raises `StepSealed` when the step is in use."""
+        return self._changed("plugins", (*self.plugins, (plugin, priority)))
+
+    def fallback(self, other: AnyStep) -> Self:
+        """Have ``other`` do the work when this step fails; `StepSealed` when it is in use."""
+        return self._changed("fallback_step", other)
+
+    def _changed(self, name: str, value: object) -> Self:
+        if self.sealed:
+            raise StepSealed(
+                f"step {self.name!r} is part of a pipeline or a run and no longer changes: set "
+                f"{name} before that, or make a new one with dataclasses.replace"
+            )
+        object.__setattr__(self, name, value)
+        return self
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
@@ -139,25 +215,26 @@ class Step(Generic[InT_contra, OutT_co]):
         return Pipeline.of(self, other) if is_node(other) else NotImplemented
 
     @classmethod
-    def from_callable(
-        cls,
-        function: Callable[..., object],
-        *,
-        name: str | None = None,
-        config: StepConfig | None = None,
-        updates_context: bool = False,
-        sink_to: str | None = None,
-        meta: Mapping[str, JSONValue] | None = None,
-    ) -> Self:
-        """A step of a function, synchronous or async; its name is the function's unless given."""
-        return cls(
-            name=name or _name_of(function),
-            agent=function,
-            config=config or StepConfig(),
-            updates_context=updates_context,
-            sink_to=sink_to,
-            meta=meta or {},
-        )
+    def from_callable(cls, function: Callable[..., object], **options: Unpack[StepOptions]) -> Self:
+        """A step of a function, synchronous or async; its name is the function's unless given.
+
+        Options that `StepConfig` knows stand for its fields and win over ``config``.
+        """
+        own = {key: options[key] for key in StepConfig.model_fields if key in options}  # type: ignore[literal-required]  # fields of StepConfig
+        rest = {key: value for key, value in options.items() if key not in own}
+        base = options.get("config") or StepConfig()
+        rest["config"] = StepConfig.model_validate({**dict(base), **own}) if own else base
+        rest["name"] = options.get("name") or _name_of(function)
+        return cls(agent=function, **rest)  # type: ignore[arg-type]  # as StepOptions says
+
+    from_mapper = from_callable
+
+    async def arun(self, data: object = None, **injected: object) -> object:
+        """Call the step's function or agent directly, as a test of it does: no attempts, no run."""
+        if self.work is None:
+            raise ConfigurationError(f"step {self.name!r} has no function or agent to call")
+        given = self.work(data, **injected)
+        return await given if inspect.isawaitable(given) else given
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -165,6 +242,7 @@ class AgentStep(Step[InT_contra, OutT_co]):
     """A step that an agent works on: an object with ``async run(data, …)``."""
 
     default_retries = 1
+    runner: Agent = field(init=False)
 
     def _shape(self) -> CallShape | None:
         if not isinstance(self.agent, Agent):
@@ -172,7 +250,13 @@ class AgentStep(Step[InT_contra, OutT_co]):
                 f"step {self.name!r}: an agent is an object with `async run`; "
                 f"found {type(self.agent).__name__}"
             )
-        return call_shape(self.agent.run, self.name)
+        object.__setattr__(self, "runner", runnable(self.agent))
+        return agent_shape(self.runner.run, self.name)
+
+    @property
+    def work(self) -> Callable[..., object] | None:
+        """The agent's ``run``."""
+        return self.runner.run
 
 
 AnyStep: TypeAlias = Step[Never, object]
@@ -184,7 +268,21 @@ class Pipeline(Generic[InT_contra, OutT_co]):
 
     steps: tuple[AnyStep, ...]
     is_sequence: ClassVar[bool] = True
+    folds: ClassVar[bool] = True
+    is_container: ClassVar[bool] = False
+    templates: ClassVar[Sequence[JSONValue]] = ()
+    shape: ClassVar[CallShape | None] = None
     own_segments: ClassVar[tuple[Segment, ...]] = ()
+
+    @property
+    def inner(self) -> Sequence[Node]:
+        """The steps."""
+        return self.steps
+
+    def seal(self) -> None:
+        """Let nothing change the steps from now on."""
+        for one in self.steps:
+            one.seal()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", tuple(self.steps))
@@ -204,6 +302,7 @@ class Pipeline(Generic[InT_contra, OutT_co]):
                 )
         for before, after in zip(self.steps, self.steps[1:], strict=False):
             _check_neighbours(before, after)
+        self.seal()
 
     @classmethod
     def of(cls, *parts: AnyStep | AnyPipeline) -> Self:
@@ -262,77 +361,3 @@ def _check_neighbours(before: AnyStep, after: AnyStep) -> None:
 def _name_of(function: Callable[..., object]) -> str:
     name: str = getattr(function, "__name__", type(function).__name__)
     return name
-
-
-@overload
-def step(function: Callable[[], Awaitable[OutT]], /) -> Step[object, OutT]: ...
-@overload
-def step(function: Callable[[], OutT], /) -> Step[object, OutT]: ...
-@overload
-def step(function: Callable[Concatenate[InT, ...], Awaitable[OutT]], /) -> Step[InT, OutT]: ...
-@overload
-def step(function: Callable[Concatenate[InT, ...], OutT], /) -> Step[InT, OutT]: ...
-@overload
-def step(
-    *,
-    name: str | None = None,
-    config: StepConfig | None = None,
-    max_retries: int | None = None,
-    timeout_s: float | None = None,
-    thread: bool | None = None,
-    updates_context: bool = False,
-    sink_to: str | None = None,
-) -> StepDecorator: ...
-def step(
-    function: Callable[..., object] | None = None,
-    /,
-    *,
-    name: str | None = None,
-    config: StepConfig | None = None,
-    max_retries: int | None = None,
-    timeout_s: float | None = None,
-    thread: bool | None = None,
-    updates_context: bool = False,
-    sink_to: str | None = None,
-) -> AnyStep | StepDecorator:
-    """Make a `Step` of the function below it: ``@step`` or ``@step(timeout_s=5)``.
-
-    ``max_retries``, ``timeout_s`` and ``thread`` stand for the fields of `StepConfig` of that name
-    and win over ``config``.
-    """
-    own = {"max_retries": max_retries, "timeout_s": timeout_s, "thread": thread}
-    given = {key: value for key, value in own.items() if value is not None}
-    base = config or StepConfig()
-    whole = StepConfig.model_validate({**dict(base), **given})
-    decorate = StepDecorator(name, whole, updates_context, sink_to)
-    return decorate if function is None else decorate(function)
-
-
-@dataclass(frozen=True, slots=True)
-class StepDecorator:
-    """What ``@step(…)`` with options returns."""
-
-    name: str | None
-    config: StepConfig
-    updates_context: bool
-    sink_to: str | None
-
-    @overload
-    def __call__(self, function: Callable[[], Awaitable[OutT]], /) -> Step[object, OutT]: ...
-    @overload
-    def __call__(self, function: Callable[[], OutT], /) -> Step[object, OutT]: ...
-    @overload
-    def __call__(
-        self, function: Callable[Concatenate[InT, ...], Awaitable[OutT]], /
-    ) -> Step[InT, OutT]: ...
-    @overload
-    def __call__(self, function: Callable[Concatenate[InT, ...], OutT], /) -> Step[InT, OutT]: ...
-    def __call__(self, function: Callable[..., object], /) -> AnyStep:
-        """The step of ``function``."""
-        return Step.from_callable(
-            function,
-            name=self.name,
-            config=self.config,
-            updates_context=self.updates_context,
-            sink_to=self.sink_to,
-        )

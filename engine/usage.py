@@ -6,8 +6,11 @@ Money is kept in whole micro-dollars, so that sums are exact.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Annotated
+from weakref import WeakSet
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -99,15 +102,55 @@ class Quota:
     reservation is recorded as spent, and nothing is granted after that. A quota without limits
     grants everything and still counts. It belongs to one event loop and needs no lock, because
     neither operation awaits.
+
+    With a ``parent`` it is a part of that budget: what is granted here is granted there too, what
+    is spent here is spent there, and ``overdrawn`` says it of either. A `share` is a part for
+    which the parent has set something aside.
     """
 
-    __slots__ = ("limits", "overdrawn", "reserved", "spent")
+    __slots__ = (
+        "__weakref__",
+        "_parts",
+        "_set_aside",
+        "limits",
+        "overdrawn",
+        "parent",
+        "reserved",
+        "spent",
+    )
 
-    def __init__(self, limits: UsageLimits | None = None) -> None:
+    def __init__(self, limits: UsageLimits | None = None, parent: Quota | None = None) -> None:
         self.limits = limits or UNLIMITED
         self.reserved = FREE
         self.spent = FREE
         self.overdrawn = False
+        self.parent = parent
+        self._set_aside = FREE
+        self._parts: WeakSet[Quota] | None = None
+        if parent is not None:
+            parent._take_in(self)
+
+    def share(self, part: UsageEstimate) -> Quota | Refused:
+        """A part of this budget for which ``part`` is set aside; `Refused` when that does not fit.
+
+        What ``part`` names is also the limit of the share; the rest it draws as it goes. `close`
+        gives back what was not used.
+        """
+        amount = part.usage()
+        refused = self.reserve(amount)
+        if refused is not None:
+            return refused
+        named = part.model_dump(exclude_unset=True)
+        share = Quota(UsageLimits(**{f"total_{name}_limit": named[name] for name in named}), self)
+        share._set_aside = amount
+        return share
+
+    def close(self) -> None:
+        """Give back to the parent what was set aside and is not in use."""
+        held = self._held()
+        self._set_aside = FREE
+        if self.parent is not None:
+            self.parent.reconcile(held - self._held(), FREE)
 
     def reserve(self, estimate: Usage) -> Refused | None:
         """Set ``estimate`` aside; `Refused` (and nothing set aside) when it does not fit."""
@@ -116,16 +159,50 @@ class Quota:
         over = self._first_exceeded(self.spent + self.reserved + estimate)
         if over is not None:
             return Refused(over)
+        held = self._held()
         self.reserved += estimate
-        return None
+        refused = None if self.parent is None else self.parent.reserve(self._held() - held)
+        if refused is not None:
+            self.reserved -= estimate
+        return refused
 
     def reconcile(self, estimate: Usage, used: Usage) -> None:
         """Give back what was reserved as ``estimate`` and book what was ``used``."""
         if estimate is FREE and used is FREE:
             return
+        held = self._held()
         self.reserved -= estimate
         self.spent += used
-        self.overdrawn = self._first_exceeded(self.spent + self.reserved) is not None
+        if self.parent is not None:
+            self.parent.reconcile(held - self._held(), used)
+        self._look()
+
+    def _held(self) -> Usage:
+        """What the parent holds reserved for this part."""
+        if self._set_aside is FREE:
+            return self.reserved
+        left, own = self._set_aside - self.spent, self.reserved
+        return Usage(
+            max(left.cost_micros, own.cost_micros),
+            max(left.tokens, own.tokens),
+            max(left.requests, own.requests),
+        )
+
+    def _take_in(self, part: Quota) -> None:
+        if self._parts is None:
+            self._parts = WeakSet()
+        self._parts.add(part)
+        part._look()
+
+    def _look(self) -> None:
+        """See whether the budget is overdrawn, and let its parts know: steps only read the slot."""
+        over = self._first_exceeded(self.spent + self.reserved) is not None
+        if self.parent is not None and self.parent.overdrawn:
+            over = True
+        if over != self.overdrawn:
+            self.overdrawn = over
+            for part in self._parts or ():
+                part._look()
 
     def _first_exceeded(self, total: Usage) -> str | None:
         limits = self.limits
@@ -141,9 +218,25 @@ class Quota:
         return None
 
 
+NO_METADATA: Mapping[str, object] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class Metered:
-    """An output with what it cost: what a step or agent returns to have its usage booked."""
+    """An output with what it cost: what a step or agent returns to have its usage booked.
+
+    ``metadata`` are plain values that the step's result carries on: a conversation, a model.
+    """
 
     output: object
     usage: Usage
+    metadata: Mapping[str, object] = field(default_factory=lambda: NO_METADATA)
+
+
+class Meter:
+    """Where an attempt says what it has used; what stands here is booked however it ends."""
+
+    __slots__ = ("used",)
+
+    def __init__(self) -> None:
+        self.used: Usage = FREE

@@ -12,9 +12,13 @@ from typing import TYPE_CHECKING
 if not (Path(__file__).parent / "engine").is_dir():
     __path__.append(str(Path(__file__).parent.parent))
 
+from .engine.agents import ADAPTERS
 from .engine.context import PipelineContext
-from .engine.executor_core import ExecutorCore, built_in_policies
+from .engine.decorators import adapter_step, step
+from .engine.dsl import RefinementCheck
+from .engine.executor_core import ExecutorCore
 from .engine.frame import ExecutionFrame, make_execution_frame
+from .engine.merging import MergeStrategy
 from .engine.outcomes import (
     Aborted,
     BackgroundLaunched,
@@ -25,34 +29,64 @@ from .engine.outcomes import (
     Success,
 )
 from .engine.path import FramePath
+from .engine.policies.built_in import built_in_policies
 from .engine.policy import ExecutorPort, StepPolicy
 from .engine.policy_registry import PolicyRegistry
 from .engine.results import PipelineResult, StepResult
 from .engine.runner import Flujo
-from .engine.steps import AgentStep, Pipeline, Step, StepConfig, step
+from .engine.step_config import AgentProcessors, PluginOutcome, StepConfig, ValidationResult
+from .engine.step_kinds import (
+    BranchFailureStrategy,
+    CacheStep,
+    ConditionalStep,
+    DynamicParallelRouterStep,
+    HumanInTheLoopStep,
+    ImportStep,
+    LoopStep,
+    MapStep,
+    OutputMapping,
+    ParallelStep,
+)
+from .engine.steps import AgentStep, Pipeline, Step
 from .engine.usage import Metered, Quota, Usage, UsageEstimate, UsageLimits
+
+ADAPTERS["pydantic_ai"] = f"{__name__}.adapters.pydantic_ai"
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 __all__ = [
     "Aborted",
+    "AgentProcessors",
     "AgentStep",
     "BackgroundLaunched",
+    "BranchFailureStrategy",
+    "CacheStep",
     "Chunk",
+    "ConditionalStep",
+    "DynamicParallelRouterStep",
     "ExecutionFrame",
     "ExecutorCore",
     "ExecutorPort",
     "Failure",
     "Flujo",
     "FramePath",
+    "HumanInTheLoopStep",
+    "ImportStep",
+    "LoopStep",
+    "MapStep",
+    "MergeStrategy",
     "Metered",
+    "OutputMapping",
+    "ParallelStep",
     "Paused",
     "Pipeline",
     "PipelineContext",
     "PipelineResult",
+    "PluginOutcome",
     "PolicyRegistry",
     "Quota",
+    "RefinementCheck",
     "Step",
     "StepConfig",
     "StepOutcome",
@@ -62,6 +96,8 @@ __all__ = [
     "Usage",
     "UsageEstimate",
     "UsageLimits",
+    "ValidationResult",
+    "adapter_step",
     "built_in_policies",
     "load_ipython_extension",
     "make_execution_frame",

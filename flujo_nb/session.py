@@ -16,10 +16,11 @@ from pydantic import BaseModel, ValidationError
 
 from flujo_nb.engine.context_update_manager import ContextUpdateManager
 from flujo_nb.engine.errors import ConfigurationError
-from flujo_nb.engine.executor_core import ExecutorCore, built_in_policies
+from flujo_nb.engine.executor_core import ExecutorCore
 from flujo_nb.engine.frame import make_execution_frame
 from flujo_nb.engine.outcomes import Chunk, FrameOutcome, Success
 from flujo_nb.engine.path import FramePath, Segment, SegmentKind
+from flujo_nb.engine.policies.built_in import built_in_policies
 from flujo_nb.engine.record import FrameRecord, children_of
 from flujo_nb.engine.steps import AnyPipeline, Node, Pipeline, is_node
 from flujo_nb.engine.usage import Quota, UsageLimits
@@ -174,16 +175,18 @@ class Session:
                 "Flujo.after_failure is 'refuse': run it again, or say --from"
             )
         data = copied(start.data)
+        core = ExecutorCore(self.registry)
+        facilities = core.facilities_of(node, start.context)
         frame = make_execution_frame(
             node,
             copied(data.value).value,
             context=start.context,
+            facilities=facilities,
             resources=self.resources,
             quota=self.quota,
             run_id=self.run_id,
             path=FramePath((Segment(SegmentKind.COMMAND, self._commands + 1),)),
         )
-        core = ExecutorCore(self.registry)
         core.plan(frame)
         self._commands += 1  # only now: what cannot be planned changes nothing
         token = _inside.set(str(frame.path))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import cast
 
 from ..agent_orchestrator import AgentOrchestrator
-from ..frame import AnyFrame
+from ..frame import AnyFrame, Facility
 from ..outcomes import StepOutcome
 from ..policy import Call, ExecutorPort
+from ..step_body import needs_of_step
 from ..steps import AgentStep, AnyStep, Node
 
 
@@ -18,6 +19,10 @@ class AgentStepExecutor:
 
     def __init__(self, orchestrator: AgentOrchestrator) -> None:
         self._orchestrator = orchestrator
+
+    def needs(self, step: Node) -> Facility:
+        """What the step asks for, and a journal: an agent may ask a human."""
+        return needs_of_step(step) | Facility.JOURNAL
 
     async def execute(self, core: ExecutorPort, frame: AnyFrame) -> StepOutcome:
         """Run ``frame``."""

@@ -7,13 +7,13 @@ from time import perf_counter
 from typing import cast
 
 from ..agent_orchestrator import AgentOrchestrator, ended_attempt
-from ..frame import AnyFrame
+from ..frame import AnyFrame, Facility
 from ..outcomes import StepOutcome, make_success
 from ..policy import Call, ExecutorPort
 from ..signatures import CallKind
-from ..step_body import PLAIN_OUTPUTS, finished, function_of, runs_in_thread
+from ..step_body import PLAIN_OUTPUTS, finished, function_of, needs_of_step, runs_in_thread
 from ..steps import AnyStep, Node, Step
-from ..usage import FREE, Metered
+from ..usage import FREE, NO_METADATA, Metered
 from ..user_code import Raised, caught, caught_inline
 
 
@@ -24,6 +24,10 @@ class SimpleStepExecutor:
 
     def __init__(self, orchestrator: AgentOrchestrator) -> None:
         self._orchestrator = orchestrator
+
+    def needs(self, step: Node) -> Facility:
+        """What the step asks for."""
+        return needs_of_step(step)
 
     async def execute(self, core: ExecutorPort, frame: AnyFrame) -> StepOutcome:
         """Run ``frame``."""
@@ -75,7 +79,11 @@ class _OneAttempt:
 
         async def call(frame: AnyFrame) -> StepOutcome:
             data = frame.data
-            if frame.quota.overdrawn or not isinstance(data, wanted):
+            if (
+                frame.quota.overdrawn
+                or not isinstance(data, wanted)
+                or (inline and frame.concurrent)
+            ):
                 return await whole(frame)
             started = perf_counter()
             if inline:
@@ -86,7 +94,7 @@ class _OneAttempt:
                 return await self._settle(frame, output, started)
             latency = perf_counter() - started
             return make_success(
-                step, frame.segments, frame.index, 1, latency, None, (), output, None
+                step, frame.segments, frame.index, 1, latency, None, (), NO_METADATA, output, None
             )
 
         return call
@@ -105,5 +113,14 @@ class _OneAttempt:
             return self.core.failures.build(frame, error, latency_s=latency)
         latency = perf_counter() - started
         return make_success(
-            self.step, frame.segments, frame.index, 1, latency, usage or None, (), output, None
+            self.step,
+            frame.segments,
+            frame.index,
+            1,
+            latency,
+            usage or None,
+            (),
+            NO_METADATA,
+            output,
+            None,
         )

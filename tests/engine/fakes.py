@@ -8,13 +8,15 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel
 
-from flujo_nb.engine.executor_core import ExecutorCore, built_in_policies
+from flujo_nb.engine.decorators import step
+from flujo_nb.engine.executor_core import ExecutorCore
 from flujo_nb.engine.frame import AnyFrame, make_execution_frame
 from flujo_nb.engine.outcomes import FrameOutcome
+from flujo_nb.engine.policies.built_in import built_in_policies
 from flujo_nb.engine.policy import ExecutorPort
 from flujo_nb.engine.policy_registry import PolicyRegistry
 from flujo_nb.engine.runner import Flujo
-from flujo_nb.engine.steps import Node, Step, step
+from flujo_nb.engine.steps import Node, Step
 
 Wait: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]
 """The fixture ``wait``."""

@@ -11,6 +11,7 @@ import pytest
 
 from flujo_nb.engine.agent_orchestrator import Again, GiveUp, decide_retry
 from flujo_nb.engine.context_update_manager import ContextUpdateManager
+from flujo_nb.engine.decorators import step
 from flujo_nb.engine.errors import (
     ContextMissing,
     NonRetryableError,
@@ -20,7 +21,8 @@ from flujo_nb.engine.errors import (
 )
 from flujo_nb.engine.hooks import AttemptFailed, Hook
 from flujo_nb.engine.outcomes import Aborted, AbortReason, Failure, FailureKind, Success
-from flujo_nb.engine.steps import Step, StepConfig, step
+from flujo_nb.engine.step_config import StepConfig
+from flujo_nb.engine.steps import Step
 from flujo_nb.engine.usage import FREE, Metered, Quota, Usage, UsageEstimate, UsageLimits
 from tests.engine.fakes import Counts, Wait, echo, outcome_of
 

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from flujo_nb.engine.context import AppendValues, ContextUpdate, DeleteKey, SetValue
 from flujo_nb.engine.context_update_manager import ContextUpdateManager
+from flujo_nb.engine.decorators import step
 from flujo_nb.engine.errors import ContextError, ContextUpdateError
 from flujo_nb.engine.outcomes import Success
-from flujo_nb.engine.steps import step
 from flujo_nb.engine.values import exactly_equal
 from tests.engine.fakes import Counts, Log, Wait, outcome_of, runner_of
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from flujo_nb.engine.decorators import step
 from flujo_nb.engine.errors import MissingAgentError
 from flujo_nb.engine.executor_core import ExecutorCore
 from flujo_nb.engine.frame import AnyFrame, make_execution_frame
 from flujo_nb.engine.outcomes import Aborted, AbortReason, StepOutcome, Success
-from flujo_nb.engine.steps import Step, step
+from flujo_nb.engine.steps import Step
 from tests.engine.fakes import Box, Wait, boxed, echo, echo_async, outcome_of
 
 

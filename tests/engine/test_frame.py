@@ -141,10 +141,12 @@ def test_two_children_cannot_have_one_path() -> None:
 
 FIELD_ADDED = """
 import asyncio, dataclasses, json
-from flujo_nb.engine.executor_core import ExecutorCore, built_in_policies
+from flujo_nb.engine.executor_core import ExecutorCore
+from flujo_nb.engine.policies.built_in import built_in_policies
 from flujo_nb.engine.frame import make_execution_frame
 from flujo_nb.engine.outcomes import Success
-from flujo_nb.engine.steps import Pipeline, Step, step
+from flujo_nb.engine.decorators import step
+from flujo_nb.engine.steps import Pipeline, Step
 
 seen = []
 

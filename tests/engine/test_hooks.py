@@ -10,6 +10,7 @@ from typing import Any, Union
 
 import pytest
 
+from flujo_nb.engine.decorators import step
 from flujo_nb.engine.errors import ConfigurationError, PipelineAbortSignal, StepInterrupted
 from flujo_nb.engine.hooks import (
     AnyEvent,
@@ -17,6 +18,7 @@ from flujo_nb.engine.hooks import (
     ChunkArrived,
     Event,
     FrameFinished,
+    FrameRestored,
     FrameStarted,
     Hook,
     RunFinished,
@@ -24,10 +26,20 @@ from flujo_nb.engine.hooks import (
 )
 from flujo_nb.engine.outcomes import RunStatus
 from flujo_nb.engine.runner import Flujo
-from flujo_nb.engine.steps import Step, step
+from flujo_nb.engine.steps import Step
 from tests.engine.fakes import Wait, broken, echo, echo_async, names_in
 
-ALL = (RunStarted, FrameStarted, AttemptFailed, ChunkArrived, FrameFinished, RunFinished)
+ALL = (
+    RunStarted,
+    FrameStarted,
+    AttemptFailed,
+    ChunkArrived,
+    FrameFinished,
+    FrameRestored,
+    RunFinished,
+)
+# In a run that is not resumed nothing is restored.
+IN_A_RUN = tuple(event for event in ALL if event is not FrameRestored)
 
 
 @pytest.fixture(autouse=True)
@@ -179,7 +191,7 @@ def raiser(event_type: type[AnyEvent], error: type[BaseException], *, awaited: b
 
 @pytest.mark.parametrize("awaited", [False, True])
 @pytest.mark.parametrize("error", [*RAISED, asyncio.CancelledError])
-@pytest.mark.parametrize("event_type", [e for e in ALL if e is not ChunkArrived])
+@pytest.mark.parametrize("event_type", [e for e in IN_A_RUN if e is not ChunkArrived])
 def test_a_hook_that_raises_alters_nothing_and_is_reported(
     wait: Wait, event_type: type[AnyEvent], error: type[BaseException], awaited: bool
 ) -> None:
@@ -201,7 +213,7 @@ def test_a_hook_that_raises_does_not_keep_others_from_hearing(wait: Wait) -> Non
 
 
 @pytest.mark.parametrize("awaited", [False, True])
-@pytest.mark.parametrize("event_type", ALL)
+@pytest.mark.parametrize("event_type", IN_A_RUN)
 def test_an_interrupt_in_a_hook_ends_the_run_as_interrupted(
     wait: Wait, event_type: type[AnyEvent], awaited: bool
 ) -> None:

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
+from flujo_nb.engine.decorators import step
 from flujo_nb.engine.errors import FlujoDeprecationWarning, PausedException, UsageLimitExceededError
-from flujo_nb.engine.executor_core import built_in_policies
 from flujo_nb.engine.outcomes import Aborted, AbortReason, Failure, Paused, Success
 from flujo_nb.engine.pipeline_orchestrator import PipelineOrchestrator
+from flujo_nb.engine.policies.built_in import built_in_policies
 from flujo_nb.engine.policy_registry import PolicyRegistry
 from flujo_nb.engine.results import StepResult
-from flujo_nb.engine.steps import Pipeline, Step, StepConfig, step
+from flujo_nb.engine.step_config import StepConfig
+from flujo_nb.engine.steps import Pipeline, Step
 from flujo_nb.engine.usage import Metered, Usage, UsageEstimate, UsageLimits
 from tests.engine.fakes import Box, Counts, Wait, broken, echo, names_in, outcome_of, runner_of
 

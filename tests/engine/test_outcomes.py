@@ -52,7 +52,7 @@ def test_an_outcome_does_not_change_and_equals_only_itself() -> None:
 
 
 def test_the_quick_constructor_takes_every_field_in_order() -> None:
-    given = (echo, (), 3, 2, 0.5, None, (), "out", None)
+    given = (echo, (), 3, 2, 0.5, None, (), {}, "out", None)
     success = make_success(*given)
     assert type(success) is Success
     assert tuple(getattr(success, field.name) for field in fields(Success)) == given

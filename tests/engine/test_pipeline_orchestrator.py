@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from flujo_nb.engine.context import ContextUpdate, DeleteKey
+from flujo_nb.engine.decorators import step
 from flujo_nb.engine.errors import PausedException
 from flujo_nb.engine.frame import AnyFrame
 from flujo_nb.engine.hooks import FrameStarted
 from flujo_nb.engine.outcomes import BackgroundLaunched, Failure, Paused, StepOutcome, Success
 from flujo_nb.engine.runner import Flujo
-from flujo_nb.engine.steps import step
 from tests.engine.fakes import (
     Box,
     Counts,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from flujo_nb.engine.context_update_manager import ContextUpdateManager
+from flujo_nb.engine.decorators import step
 from flujo_nb.engine.outcomes import Aborted, AbortReason, Failure, FrameOutcome, RunStatus, Success
 from flujo_nb.engine.path import FramePath, Segment, SegmentKind
 from flujo_nb.engine.record import FrameRecord, children_of
-from flujo_nb.engine.steps import Node, step
+from flujo_nb.engine.steps import Node
 from flujo_nb.engine.usage import Usage
 from tests.engine.fakes import Counts, Wait, broken, echo, outcome_of
 

@@ -13,6 +13,7 @@ import pytest
 from pydantic import BaseModel
 
 from flujo_nb.engine.context import PipelineContext
+from flujo_nb.engine.decorators import step
 from flujo_nb.engine.errors import (
     ConfigurationError,
     ContextTypeError,
@@ -24,7 +25,8 @@ from flujo_nb.engine.errors import (
 from flujo_nb.engine.outcomes import RunStatus
 from flujo_nb.engine.results import PipelineResult
 from flujo_nb.engine.runner import Flujo
-from flujo_nb.engine.steps import Step, StepConfig, step
+from flujo_nb.engine.step_config import StepConfig
+from flujo_nb.engine.steps import Step
 from flujo_nb.engine.usage import Metered, Usage, UsageEstimate, UsageLimits
 from tests.engine.fakes import Counts, Log, Wait, broken, echo, echo_async, names_in, runner_of
 

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from flujo_nb.engine.agent_orchestrator import AgentOrchestrator
+from flujo_nb.engine.decorators import step
 from flujo_nb.engine.errors import StepCancelledItself, StepExited, TypeMismatchError
 from flujo_nb.engine.executor_core import ExecutorCore
 from flujo_nb.engine.frame import make_execution_frame
 from flujo_nb.engine.hooks import AttemptFailed, Hook
 from flujo_nb.engine.outcomes import Aborted, AbortReason, Failure, FailureKind, Success
 from flujo_nb.engine.policies.simple import SimpleStepExecutor
-from flujo_nb.engine.steps import Step, step
+from flujo_nb.engine.steps import Step
 from flujo_nb.engine.usage import Metered, Quota, Usage, UsageLimits
 from tests.engine.fakes import Counts, Wait, broken, echo, echo_async, outcome_of
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from flujo_nb.engine.decorators import step
 from flujo_nb.engine.errors import MissingAgentError
 from flujo_nb.engine.outcomes import Chunk, Failure, FailureKind, Success
 from flujo_nb.engine.runner import Flujo
 from flujo_nb.engine.step_body import body_of
-from flujo_nb.engine.steps import Step, step
+from flujo_nb.engine.steps import Step
 from flujo_nb.engine.usage import Metered, Usage
 from tests.engine.fakes import Counts, Wait, echo, outcome_of
 

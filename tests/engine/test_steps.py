@@ -10,17 +10,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from flujo_nb.engine.decorators import step
 from flujo_nb.engine.errors import ConfigurationError
-from flujo_nb.engine.steps import (
-    AgentStep,
-    Pipeline,
-    PipelineTypeError,
-    Step,
-    StepConfig,
-    name_of,
-    step,
-    steps_of,
-)
+from flujo_nb.engine.step_config import StepConfig
+from flujo_nb.engine.steps import AgentStep, Pipeline, PipelineTypeError, Step, name_of, steps_of
 from flujo_nb.engine.usage import UsageEstimate
 from tests.engine.fakes import Wait, echo, echo_async, outcome_of
 

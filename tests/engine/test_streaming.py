@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from flujo_nb.engine.decorators import step
 from flujo_nb.engine.errors import ConfigurationError, UsageLimitExceededError
 from flujo_nb.engine.outcomes import Chunk, Failure, Success
 from flujo_nb.engine.results import PipelineResult
 from flujo_nb.engine.runner import Flujo
-from flujo_nb.engine.steps import Step, StepConfig, step
+from flujo_nb.engine.step_config import StepConfig
+from flujo_nb.engine.steps import Step
 from flujo_nb.engine.usage import UsageEstimate, UsageLimits
 from tests.engine.fakes import Box, Wait, boxed, echo, outcome_of, settled
 

@@ -10,8 +10,8 @@ import time
 
 import pytest
 
+from flujo_nb.engine.decorators import step
 from flujo_nb.engine.errors import StepExited, StepInterrupted
-from flujo_nb.engine.steps import step
 from flujo_nb.engine.user_code import (
     Raised,
     caught,

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from flujo_nb.engine.context_update_manager import ContextUpdateManager
 from flujo_nb.engine.context_view import plain_of
+from flujo_nb.engine.decorators import step
 from flujo_nb.engine.executor_core import ExecutorCore
 from flujo_nb.engine.frame import make_execution_frame
 from flujo_nb.engine.outcomes import Failure, Success
-from flujo_nb.engine.steps import StepConfig, step
+from flujo_nb.engine.step_config import StepConfig
 from flujo_nb.engine.values import cloned, exactly_equal
 from tests.properties.states import State, fingerprint, pairs, spoil, states, values
 

@@ -1,0 +1,105 @@
+"""The callables that a container asks: conditions, mappers, reducers.
+
+What one decides is noted in the run's journal and never asked again. It gets a copy of the
+context; what it changes there belongs to its decision.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+
+from pydantic import BaseModel
+
+from .context_view import plain_of
+from .frame import AnyFrame
+from .journal import Decision
+from .policy import ExecutorPort
+from .user_code import Raised, caught, caught_inline
+from .values import ATOMS
+
+CONTEXT = object()
+"""Stands among the arguments where the copy of the context goes."""
+
+
+class Question:
+    """One callable of a container, called ``name`` in the journal.
+
+    ``offered`` is how many arguments there are; a callable that takes fewer gets the first ones.
+    ``of_one`` says that it takes one, and so no context.
+    """
+
+    __slots__ = ("_count", "function", "name", "of_one")
+
+    def __init__(self, name: str, function: Callable[..., object], offered: int) -> None:
+        self.name = name
+        self.function = function
+        self._count = min(_positional_count(function), offered)
+        self.of_one = self._count == 1
+
+    async def ask(
+        self,
+        core: ExecutorPort,
+        frame: AnyFrame,
+        context: BaseModel | None,
+        *offered: object,
+        number: int | None = None,
+    ) -> Decision | Raised:
+        """The decision, from the journal or else from the callable; or what that raised.
+
+        ``offered`` are the arguments, with `CONTEXT` where the copy of ``context`` goes;
+        ``number`` tells apart the times that one frame asks.
+        """
+        journal = frame.run.journal
+        if journal is None:
+            return await self._asked(core, context, offered)
+        path = frame.path
+        known = journal.decision(path, self.name, number)
+        if known is not None:
+            return known
+        decision = await self._asked(core, context, offered)
+        if not isinstance(decision, Raised):
+            journal.decide(path, self.name, decision, number)
+        return decision
+
+    async def _asked(
+        self, core: ExecutorPort, context: BaseModel | None, offered: Sequence[object]
+    ) -> Decision | Raised:
+        given = offered[: self._count]
+        if context is None or CONTEXT not in given:
+            value = caught_inline(
+                self.function, *(None if one is CONTEXT else one for one in given)
+            )
+            return await decided(value)
+        view = core.contexts.isolate(context)
+        value = caught_inline(self.function, *(view if one is CONTEXT else one for one in given))
+        decision = await decided(value)
+        if isinstance(decision, Raised):
+            return decision
+        update = caught_inline(core.contexts.diff, context, view)
+        if isinstance(update, Raised):
+            return update
+        return Decision(decision.value, update) if update is not None else decision
+
+
+async def decided(value: object) -> Decision | Raised:
+    """What a callable gave, awaited if it must be, as a decision."""
+    if type(value) not in ATOMS:
+        if inspect.isawaitable(value):
+            value = await caught(value)
+        if isinstance(value, Raised):
+            return value
+        if isinstance(value, BaseModel):
+            value = plain_of(value)
+    return Decision(value)
+
+
+def _positional_count(function: Callable[..., object]) -> int:
+    """How many positional arguments ``function`` takes; one, when it tells no signature."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return 1
+    if any(one.kind is one.VAR_POSITIONAL for one in parameters):
+        return 99
+    return sum(one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) for one in parameters)

@@ -1,0 +1,117 @@
+"""Several children in flight at once, at the price of as few tasks as they need.
+
+A task runs child after child as long as none suspends. A worker that starts a child while others
+are waiting adds two more workers, up to the limit: children that only compute share one task, and
+a thousand that sleep start in about ten turns of the loop. (A task costs 70 awaits, so a task for
+each child would cost most of what a small child does.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import copy_context
+from dataclasses import dataclass, replace
+
+from .outcomes import Aborted, AbortReason, StepOutcome
+from .passing import YIELD_EVERY
+from .user_code import Raised, caught
+
+
+@dataclass(frozen=True, slots=True)
+class FannedOut:
+    """What came of the children: an outcome for each, ``None`` for those that never started.
+
+    ``cut`` is what ended the wait before its time: the cancellation of the container itself.
+    """
+
+    outcomes: Sequence[StepOutcome | None]
+    cut: BaseException | None = None
+
+
+class FanOut:
+    """Runs children by number, and cancels what is left once one ended in a way that stops all."""
+
+    def __init__(
+        self,
+        count: int,
+        start: Callable[[int], Awaitable[StepOutcome]],
+        stops: Callable[[StepOutcome], bool],
+        limit: int | None,
+    ) -> None:
+        self._start = start
+        self._stops = stops
+        self._limit = count if limit is None else min(limit, count)
+        self._outcomes: list[StepOutcome | None] = [None] * count
+        self._next = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopped = False
+
+    async def run(self) -> FannedOut:
+        """Run all children, or as many as there were before one stopped the others."""
+        if self._limit == 1:
+            await self._work_inline()
+            return FannedOut(self._outcomes)
+        self._add_worker()
+        cut: BaseException | None = None
+        while self._tasks:
+            waited = await caught(asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED))
+            if isinstance(waited, Raised):
+                cut = waited.error
+                self._stop()
+                continue
+            for task in waited[0]:
+                if not task.cancelled() and (error := task.exception()) is not None:
+                    cut = error  # the engine's own: what children raise comes as outcomes
+                    self._stop()
+        return FannedOut(self._outcomes, cut)
+
+    async def _work_inline(self) -> None:
+        while self._next < len(self._outcomes) and not self._stopped:
+            number = self._next
+            self._next += 1
+            outcome = await self._start(number)
+            self._outcomes[number] = outcome
+            self._stopped = self._stops(outcome)
+
+    def _add_worker(self) -> None:
+        task = asyncio.create_task(self._work())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _work(self) -> None:
+        for _ in range(2):
+            if self._next < len(self._outcomes) - 1 and len(self._tasks) < self._limit:
+                self._add_worker()
+        context = copy_context()
+        while self._next < len(self._outcomes) and not self._stopped:
+            number = self._next
+            self._next += 1
+            outcome = await self._start(number)
+            if self._stopped and isinstance(outcome, Aborted):
+                outcome = _cancelled(outcome)
+            self._outcomes[number] = outcome
+            if not self._stopped and self._stops(outcome):
+                self._stop()
+            if number % YIELD_EVERY == YIELD_EVERY - 1:
+                await asyncio.sleep(0)
+            if copy_context() != context:
+                # What a child set in its context variables is not the next one's affair.
+                if self._next < len(self._outcomes) and not self._stopped:
+                    self._add_worker()
+                return
+
+    def _stop(self) -> None:
+        """Start nothing more, and cancel what is in flight."""
+        self._stopped = True
+        current = asyncio.current_task()
+        for task in self._tasks:
+            if task is not current:
+                task.cancel()
+
+
+def _cancelled(outcome: Aborted) -> Aborted:
+    """An interrupt that was no human's: a sibling ended, and this one with it."""
+    if outcome.reason is not AbortReason.INTERRUPTED:
+        return outcome
+    return replace(outcome, reason=AbortReason.CANCELLED, message="cancelled with its siblings")

@@ -1,0 +1,255 @@
+"""Iterations: what follows after each, and the shell that runs them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import TypeAlias
+
+from .context import ContextUpdate
+from .deciders import CONTEXT, Question, decided
+from .errors import MaxLoopsReached
+from .frame import AnyFrame, planned_child
+from .journal import Decision
+from .outcomes import BackgroundLaunched, Failure, StepOutcome, Success, make_success
+from .output_sinks import with_output
+from .passing import YIELD_EVERY, passed_on
+from .policy import ExecutorPort
+from .step_kinds import Decider, LoopStep
+from .steps import steps_of
+from .user_code import Raised, caught_inline
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """Another iteration follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The loop has done its work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The loop was to end by now."""
+
+    reason: str
+
+
+LoopDecision: TypeAlias = Continue | Stop | Fail
+
+
+def decide_loop(exits: bool, iterations: int, max_loops: int) -> LoopDecision:
+    """What follows after ``iterations`` of them, when the exit condition said ``exits``."""
+    if exits:
+        return Stop()
+    return Continue() if iterations < max_loops else Fail("max_loops")
+
+
+AnyLoop: TypeAlias = LoopStep[object, object]
+
+
+class LoopExecutor:
+    """Runs the iterations of a step, each on the context that the one before left."""
+
+    def __init__(self, core: ExecutorPort, step: AnyLoop) -> None:
+        self.core = core
+        self.step = step
+        inside = tuple(steps_of(step.loop_body_pipeline))
+        # A body of one step stands where it would stand in a pipeline, without one around it.
+        self.body = inside[0] if len(inside) == 1 else step.loop_body_pipeline
+        self.segments = self.body.own_segments
+        self.exit = Question("exit", step.exit_condition_callable, 2)
+        self.first = _question("first_input", step.initial_input_to_loop_body_mapper, 2)
+        self.next = _question("next_input", step.iteration_input_mapper, 4)
+        self.last = _question("output", step.loop_output_mapper, 2)
+
+    async def run(self, frame: AnyFrame) -> StepOutcome:
+        """Run ``frame``."""
+        now = _Progress(self, frame)
+        if self.first is not None:
+            asked = await self.first.ask(self.core, frame, now.context, now.data, CONTEXT)
+            now.take_input(asked, "initial_input_mapper_error")
+        call = self.core.calls(frame)[self.body]
+        while now.ended is None:
+            outcome = await call(now.child())
+            now.take_outcome(outcome)
+            if now.ended is not None:
+                break
+            number = len(now.children)
+            if number % YIELD_EVERY == 0:
+                await asyncio.sleep(0)
+            if now.may_ask_at_once:
+                answer = now.exit_answer()
+                exits = answer if type(answer) is bool else now.take_exit(await decided(answer))
+            else:
+                asked = await self.exit.ask(
+                    self.core, frame, now.context, now.data, CONTEXT, number=number
+                )
+                exits = now.take_exit(asked)
+            now.follow(decide_loop(exits, number, self.step.max_loops))
+            if now.ended is None and self.next is not None:
+                asked = await self.next.ask(
+                    self.core,
+                    frame,
+                    now.context,
+                    now.data,
+                    CONTEXT,
+                    number,
+                    frame.data,
+                    number=number,
+                )
+                now.take_input(asked, "iteration_input_mapper_error")
+        if now.ended == _BY_CONDITION and self.last is not None:
+            asked = await self.last.ask(self.core, frame, now.context, now.data, CONTEXT)
+            now.take_input(asked, "loop_output_mapper_error")
+        return now.outcome()
+
+
+_BY_CONDITION = "condition"
+
+
+class _Progress:
+    """Where one run of a loop stands."""
+
+    __slots__ = (
+        "cause",
+        "children",
+        "context",
+        "data",
+        "ended",
+        "frame",
+        "loop",
+        "may_ask_at_once",
+        "started",
+    )
+
+    def __init__(self, loop: LoopExecutor, frame: AnyFrame) -> None:
+        self.started = perf_counter()
+        self.loop = loop
+        self.frame = frame
+        self.data = frame.data
+        self.context = frame.context
+        self.children: list[StepOutcome] = []
+        self.ended: str | None = None
+        self.cause: BaseException | None = None
+        without_context = loop.exit.of_one or frame.context is None
+        self.may_ask_at_once = without_context and frame.run.journal is None
+
+    def child(self) -> AnyFrame:
+        """The frame of the next iteration."""
+        frame, loop = self.frame, self.loop
+        number = len(self.children)
+        return planned_child(
+            frame, frame, loop.segments, number, loop.body, self.data, self.context, 1, None
+        )
+
+    def take_outcome(self, outcome: StepOutcome) -> None:
+        """Go on from an iteration's outcome, or end as it did."""
+        self.children.append(outcome)
+        if type(outcome) is Success:
+            self.data = outcome.output
+            if outcome.update is not None:
+                self._merge(outcome.update, "merge_error")
+        elif type(outcome) is not BackgroundLaunched:
+            self.ended = "body_step_error" if isinstance(outcome, Failure) else "stopped"
+
+    def exit_answer(self) -> object:
+        """What the exit condition returns, where asking takes no more than a call."""
+        asked = self.loop.exit
+        if asked.of_one:
+            return caught_inline(asked.function, self.data)
+        return caught_inline(asked.function, self.data, None)
+
+    def take_exit(self, asked: Decision | Raised) -> bool:
+        """Whether the exit condition holds."""
+        if isinstance(asked, Raised):
+            return self.fail("exit_condition_error", asked.error)
+        if asked.update is not None:
+            self._merge(asked.update, "exit_condition_error")
+        holds = caught_inline(bool, asked.value)
+        if isinstance(holds, Raised):
+            return self.fail("exit_condition_error", holds.error)
+        return holds
+
+    def follow(self, decision: LoopDecision) -> None:
+        """Take the decision on what follows, unless something has ended the loop already."""
+        if self.ended is not None:
+            return
+        match decision:
+            case Stop():
+                self.ended = _BY_CONDITION
+            case Fail(reason=reason):
+                error = MaxLoopsReached(
+                    f"reached max_loops: the exit condition did not hold after "
+                    f"{len(self.children)} iterations"
+                )
+                self.fail(reason, error)
+
+    def take_input(self, asked: Decision | Raised, reason: str) -> None:
+        """Go on with what a mapper made of the data; ``reason`` is said if it raised."""
+        if isinstance(asked, Raised):
+            self.fail(reason, asked.error)
+            return
+        self.data = asked.value
+        if asked.update is not None:
+            self._merge(asked.update, reason)
+
+    def fail(self, reason: str, error: BaseException) -> bool:
+        """End the loop with ``error``; no exit condition holds any more."""
+        self.ended, self.cause = reason, self.loop.core.failures.cause_of(error)
+        return False
+
+    def _merge(self, update: ContextUpdate, reason: str) -> None:
+        if self.context is None:
+            return
+        merged = caught_inline(self.loop.core.contexts.merge, self.context, update)
+        if isinstance(merged, Raised):
+            self.fail(reason, merged.error)
+        else:
+            self.context = merged
+
+    def outcome(self) -> StepOutcome:
+        """How the loop ended."""
+        frame, core, step = self.frame, self.loop.core, self.loop.step
+        metadata = {"exit_reason": self.ended, "iterations": len(self.children)}
+        latency = perf_counter() - self.started
+        if self.ended == _BY_CONDITION:
+            update = core.contexts.net(frame.context, self.context)
+            sunk = caught_inline(with_output, core, step, frame.context, update, self.data)
+            if not isinstance(sunk, Raised):
+                return make_success(
+                    step,
+                    frame.segments,
+                    frame.index,
+                    len(self.children),
+                    latency,
+                    None,
+                    self.children,
+                    metadata,
+                    self.data,
+                    sunk,
+                )
+            self.fail("merge_error", sunk.error)
+        if self.cause is None:
+            passed = passed_on(self.children[-1], frame, self.children, latency, metadata)
+            if isinstance(passed, Failure):
+                feedback = f"Loop body failed: {passed.feedback}"
+                return replace(passed, feedback=feedback, attempts=len(self.children))
+            return passed
+        failed = core.failures.build(
+            frame,
+            self.cause,
+            attempts=len(self.children),
+            latency_s=latency,
+            children=self.children,
+        )
+        if isinstance(failed, Failure) and self.ended == "max_loops":
+            return replace(failed, metadata=metadata, output=self.data)
+        return replace(failed, metadata=metadata)
+
+
+def _question(name: str, function: Decider | None, offered: int) -> Question | None:
+    return None if function is None else Question(name, function, offered)

@@ -1,0 +1,201 @@
+"""One body for each item of an iterable, one after the other or several at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from time import perf_counter
+from typing import TypeAlias, cast
+
+from .fan_out import FannedOut, FanOut
+from .frame import AnyFrame, branch_frame
+from .journal import Decision
+from .merging import MergeStrategy
+from .outcomes import (
+    Aborted,
+    AbortReason,
+    BackgroundLaunched,
+    Failure,
+    Paused,
+    StepOutcome,
+    Success,
+    make_success,
+)
+from .output_sinks import with_output
+from .passing import passed_on
+from .policy import ExecutorPort
+from .step_kinds import MapStep
+from .steps import steps_of
+from .user_code import Raised, caught_inline
+from .values import state_of
+
+AnyMap: TypeAlias = MapStep[object, object]
+
+
+class MapExecutor:
+    """Runs the items of a `MapStep`, all on the context that it began with."""
+
+    def __init__(self, core: ExecutorPort, step: AnyMap) -> None:
+        self.core = core
+        self.step = step
+        inside = tuple(steps_of(step.pipeline_to_run))
+        self.body = inside[0] if len(inside) == 1 else step.pipeline_to_run
+        self.keeps = step.on_item_failure == "keep"
+
+    async def run(self, frame: AnyFrame) -> StepOutcome:
+        """Run ``frame``."""
+        started = perf_counter()
+        items = self._items_of(frame)
+        if isinstance(items, Raised):
+            return self._failed(frame, started, items.error, ())
+        body, segments = self.body, self.body.own_segments
+        call = self.core.calls(frame)[body]
+        limit, journal = self.step.max_concurrency, frame.run.journal
+        concurrent = frame.concurrent or (limit > 1 and len(items) > 1)
+
+        async def start(number: int) -> StepOutcome:
+            child = branch_frame(
+                frame,
+                frame,
+                segments,
+                number,
+                body,
+                items[number],
+                frame.context,
+                1,
+                None,
+                concurrent,
+            )
+            outcome = await call(child)
+            if journal is not None and self.keeps and isinstance(outcome, Failure):
+                journal.go_past(child.path)
+            return outcome
+
+        if not items:
+            return self._ended(frame, started, items, FannedOut(()))
+        fanned = await FanOut(len(items), start, self._stops, limit).run()
+        return self._ended(frame, started, items, fanned)
+
+    def _items_of(self, frame: AnyFrame) -> list[object] | Raised:
+        """The items, fixed for the whole run before the first one starts."""
+        journal = frame.run.journal
+        if journal is not None:
+            known = journal.decision(frame.path, "items")
+            if known is not None:
+                return cast(list[object], known.value)
+        items = caught_inline(self._listed, frame)
+        if journal is not None and not isinstance(items, Raised):
+            journal.decide(frame.path, "items", Decision(items))
+        return items
+
+    def _listed(self, frame: AnyFrame) -> list[object]:
+        name = self.step.iterable_input
+        source, where = frame.data, "its input"
+        if name is not None:
+            if frame.context is None or name not in state_of(frame.context):
+                held = "no context" if frame.context is None else type(frame.context).__name__
+                raise TypeError(
+                    f"iterable_input names {name!r}, a field of the context; {held} has none"
+                )
+            # A copy of its own: the items are given to steps, which may write to them.
+            source = getattr(self.core.contexts.isolate(frame.context), name)
+            where = f"context.{name}"
+        if isinstance(source, str | bytes) or not isinstance(source, Iterable):
+            raise TypeError(
+                f"a map goes over a list or another iterable; {where} is "
+                f"{type(source).__name__}: {source!r:.60}"
+            )
+        if isinstance(source, set | frozenset):
+            return sorted(source, key=lambda item: (type(item).__name__, repr(item)))
+        return list(source)
+
+    def _stops(self, outcome: StepOutcome) -> bool:
+        match outcome:
+            case Aborted():
+                return True
+            case Failure():
+                return not self.keeps
+            case Paused():
+                return self.step.max_concurrency == 1
+        return False
+
+    def _ended(
+        self, frame: AnyFrame, started: float, items: list[object], fanned: FannedOut
+    ) -> StepOutcome:
+        children = [outcome for outcome in fanned.outcomes if outcome is not None]
+        if fanned.cut is not None:
+            return self._failed(frame, started, fanned.cut, children)
+        aborted = [one for one in children if _is_aborted(one)]
+        failed = [one for one in children if isinstance(one, Failure) and not self.keeps]
+        paused = [one for one in children if isinstance(one, Paused)]
+        metadata = {"items": len(fanned.outcomes)}
+        for ends in (aborted, failed, paused):
+            if ends:
+                latency = perf_counter() - started
+                passed = passed_on(ends[0], frame, children, latency, metadata)
+                return _told(passed, ends)
+        output = [
+            self._output_of(frame, one, item) for one, item in zip(children, items, strict=True)
+        ]
+        updates = [
+            (f"[{number}]", one.update if isinstance(one, Success) else None)
+            for number, one in enumerate(children)
+        ]
+        update = None
+        base = frame.context
+        if base is not None and any(one is not None for _, one in updates):
+            merged = caught_inline(
+                self.core.contexts.merge_branches, base, updates, MergeStrategy.CONTEXT_UPDATE
+            )
+            if isinstance(merged, Raised):
+                return self._failed(frame, started, merged.error, children)
+            update = merged
+        sunk = caught_inline(with_output, self.core, self.step, base, update, output)
+        if isinstance(sunk, Raised):
+            return self._failed(frame, started, sunk.error, children)
+        return make_success(
+            self.step,
+            frame.segments,
+            frame.index,
+            len(children) or 1,
+            perf_counter() - started,
+            None,
+            children,
+            metadata,
+            output,
+            sunk,
+        )
+
+    def _output_of(self, frame: AnyFrame, outcome: StepOutcome, item: object) -> object:
+        match outcome:
+            case Success():
+                return outcome.output
+            case BackgroundLaunched():
+                return item
+        return self.core.history.result_of(outcome, frame.path)
+
+    def _failed(
+        self,
+        frame: AnyFrame,
+        started: float,
+        error: BaseException,
+        children: list[StepOutcome] | tuple[()],
+    ) -> StepOutcome:
+        cause = self.core.failures.cause_of(error)
+        latency = perf_counter() - started
+        return self.core.failures.build(frame, cause, latency_s=latency, children=children)
+
+
+def _is_aborted(outcome: StepOutcome) -> bool:
+    return isinstance(outcome, Aborted) and outcome.reason is not AbortReason.CANCELLED
+
+
+def _told(passed: StepOutcome, ends: list[StepOutcome]) -> StepOutcome:
+    """The map's outcome with what its items said."""
+    match passed:
+        case Failure(feedback=feedback):
+            return replace(passed, feedback=f"item [{ends[0].index}] failed: {feedback}")
+        case Paused():
+            message = "; ".join(one.message for one in ends if isinstance(one, Paused))
+            return replace(passed, message=message, schema=None)
+    return passed

@@ -1,0 +1,160 @@
+"""``{{ path }}`` placeholders: looked up in data, never evaluated.
+
+A path begins at a root (``data``, ``context``, ``steps``, ``resume``) and goes on through keys of
+mappings, fields of models and dataclasses, and indices of lists: ``{{ data.items[0].name }}``.
+Single braces are text, because prompts hold JSON.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import TypeAlias
+
+from pydantic import BaseModel
+from pydantic_core import to_json
+
+from .errors import TemplateResolutionError
+from .step_config import JSONValue
+from .values import state_of
+
+Roots: TypeAlias = Mapping[str, object]
+"""What placeholders can begin with, by name."""
+
+_PART = re.compile(r"\.?([^\W\d]\w*|\d+)|\[(\d+)\]|\[\"([^\"]*)\"\]|\['([^']*)'\]")
+_MISSING = object()
+
+
+def mentions_steps(template: JSONValue) -> bool:
+    """Whether a placeholder somewhere in ``template`` begins at ``steps``."""
+    return any(path.split(".")[0].split("[")[0] == "steps" for path in _paths_in(template))
+
+
+def filled(template: JSONValue, roots: Roots, where: str) -> object:
+    """``template`` with its placeholders replaced; ``where`` is named in errors.
+
+    A text that is one placeholder gives the value itself; elsewhere a value is rendered as text
+    (models, mappings and lists as JSON). Raises `TemplateResolutionError`.
+    """
+    if isinstance(template, Mapping):
+        return {key: filled(one, roots, where) for key, one in template.items()}
+    if isinstance(template, list):
+        return [filled(one, roots, where) for one in template]
+    if not isinstance(template, str):
+        return template
+    pieces = list(_pieces(template))
+    if len(pieces) == 1 and pieces[0][1]:
+        return _value_of(pieces[0][0], roots, where)
+    return "".join(
+        rendered(_value_of(text, roots, where)) if is_path else text for text, is_path in pieces
+    )
+
+
+def filled_text(template: str, roots: Roots, where: str) -> str:
+    """``template`` with its placeholders replaced, as text."""
+    return rendered(filled(template, roots, where))
+
+
+def _paths_in(template: JSONValue) -> Iterator[str]:
+    if isinstance(template, Mapping):
+        template = list(template.values())
+    if isinstance(template, list):
+        for one in template:
+            yield from _paths_in(one)
+    elif isinstance(template, str):
+        yield from (text for text, is_path in _pieces(template) if is_path)
+
+
+def _pieces(template: str) -> Iterator[tuple[str, bool]]:
+    """The parts of a text: plain ones, and the paths of placeholders."""
+    rest = template
+    while True:
+        before, opened, after = rest.partition("{{")
+        path, closed, beyond = after.partition("}}")
+        if not opened or not closed:
+            if rest:
+                yield rest, False
+            return
+        if before:
+            yield before, False
+        yield path.strip(), True
+        rest = beyond
+
+
+def _value_of(path: str, roots: Roots, where: str) -> object:
+    parts = _parts_of(path, where)
+    value: object = roots
+    for number, part in enumerate(parts):
+        inner = _part_of(value, part)
+        if inner is _MISSING and number == 2 and parts[0] == "steps" and part == "output":
+            continue  # `steps.NAME` is that step's output already
+        if inner is _MISSING:
+            raise TemplateResolutionError(_what_is_there(path, parts[:number], part, value, where))
+        value = inner
+    return value
+
+
+def _parts_of(path: str, where: str) -> list[str]:
+    parts: list[str] = []
+    at = 0
+    while at < len(path):
+        found = _PART.match(path, at)
+        if found is None or (not parts and at == found.start() and path[at] in ".["):
+            break
+        parts.append(next(group for group in found.groups() if group is not None))
+        at = found.end()
+    if at < len(path) or not parts or any(part.startswith("_") for part in parts):
+        raise TemplateResolutionError(
+            f"{{{{ {path} }}}} in {where} is no placeholder: write a path such as "
+            "{{ data.field }} or {{ data.rows[0] }}; names that begin with _ are not shown"
+        )
+    return parts
+
+
+def _part_of(value: object, part: str) -> object:
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        if part.isdigit() and int(part) < len(value):
+            return value[int(part)]
+        if not isinstance(value, tuple) or part not in getattr(value, "_fields", ()):
+            return _MISSING
+        return getattr(value, part)
+    held = _held_by(value)
+    return held.get(part, held.get(int(part), _MISSING) if part.isdigit() else _MISSING)
+
+
+def _held_by(value: object) -> Mapping[object, object]:
+    """What can be reached below ``value`` by name."""
+    if isinstance(value, Mapping):
+        return value
+    if isinstance(value, BaseModel):
+        return {**state_of(value)}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
+    return {**getattr(value, "__dict__", {})}
+
+
+def _what_is_there(path: str, before: Sequence[str], part: str, value: object, where: str) -> str:
+    held = (
+        [str(number) for number in range(len(value))]
+        if isinstance(value, list | tuple)
+        else [str(one) for one in _held_by(value) if not str(one).startswith("_")]
+    )
+    near = get_close_matches(part, held, 1)
+    above = ".".join(before) if before else "the placeholders of a step"
+    there = ", ".join(held[:8]) or f"nothing ({type(value).__name__})"
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"{{{{ {path} }}}} in {where}: {above} has no {part!r}; it has {there}{hint}"
+
+
+def rendered(value: object) -> str:
+    """A value as text: models, mappings and lists as JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, BaseModel):
+        return value.model_dump_json()
+    if isinstance(value, Mapping | list | tuple):
+        return to_json(value, fallback=str).decode()
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)

@@ -1,0 +1,82 @@
+"""The policy of steps that wait for a human."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TypeAlias, cast
+
+from pydantic import TypeAdapter
+
+from ..answers import answer_of
+from ..frame import AnyFrame, Facility
+from ..outcomes import Paused, StepOutcome, make_success
+from ..output_sinks import with_output
+from ..placeholders import filled_text
+from ..policy import BoundPolicy, Call, ExecutorPort
+from ..roots import roots_of
+from ..step_body import needs_of_step
+from ..step_kinds import HumanInTheLoopStep
+from ..steps import Node
+from ..usage import NO_METADATA
+from ..user_code import Raised, caught_inline
+
+AnyHitl: TypeAlias = HumanInTheLoopStep[object, object]
+
+
+class HitlStepExecutor(BoundPolicy):
+    """Runs a `HumanInTheLoopStep`: pauses, and on a resumed run gives the answer."""
+
+    handles = HumanInTheLoopStep
+
+    def needs(self, step: Node) -> Facility:
+        """A journal, which holds the answers, and what the message asks for."""
+        return needs_of_step(step) | Facility.JOURNAL
+
+    def bind(self, core: ExecutorPort, step: Node) -> Call:
+        """The step's call."""
+        declared = cast(AnyHitl, step)
+        wanted = declared.input_schema
+        schema = None if wanted is None else TypeAdapter(wanted).json_schema()
+
+        async def call(frame: AnyFrame) -> StepOutcome:
+            started = perf_counter()
+            path, journal = frame.path, frame.run.journal
+            if journal is None or path not in journal.answers:
+                message = caught_inline(message_of, core, declared, frame)
+                if isinstance(message, Raised):
+                    return core.failures.build(frame, message.error)
+                return Paused(
+                    message=message,
+                    schema=schema,
+                    step=declared,
+                    segments=frame.segments,
+                    index=frame.index,
+                    latency_s=perf_counter() - started,
+                )
+            answer = caught_inline(answer_of, journal.answers[path], wanted, str(path))
+            if isinstance(answer, Raised):
+                return core.failures.build(frame, answer.error)
+            update = caught_inline(with_output, core, declared, frame.context, None, answer)
+            latency = perf_counter() - started
+            if isinstance(update, Raised):
+                return core.failures.build(frame, update.error, latency_s=latency)
+            return make_success(
+                declared,
+                frame.segments,
+                frame.index,
+                1,
+                latency,
+                None,
+                (),
+                NO_METADATA,
+                answer,
+                update,
+            )
+
+        return call
+
+
+def message_of(core: ExecutorPort, step: AnyHitl, frame: AnyFrame) -> str:
+    """The question: the step's message with its placeholders filled, or its input as text."""
+    template = "{{ data }}" if step.message_for_user is None else step.message_for_user
+    return filled_text(template, roots_of(core, frame), f"the message of step {step.name!r}")

@@ -1,0 +1,142 @@
+"""What a step can be made of and how it is run: agents, configuration, processors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal, Protocol, TypeAlias, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .usage import UsageEstimate
+
+JSONValue: TypeAlias = "str | int | float | bool | Mapping[str, JSONValue] | list[JSONValue] | None"
+
+
+@runtime_checkable
+class Agent(Protocol):
+    """Anything with an async ``run`` that takes the input first."""
+
+    @property
+    def run(self) -> Callable[..., object]:
+        """The call that gives the output."""
+
+
+@runtime_checkable
+class StreamingAgent(Agent, Protocol):
+    """An agent that can also give its output in chunks, as they come."""
+
+    @property
+    def stream(self) -> Callable[..., object]:
+        """An async generator function with the parameters of ``run``.
+
+        Its output is the chunks joined, unless the last thing it gives is a
+        `flujo_nb.engine.usage.Metered`: that is the output, and no chunk.
+        """
+
+
+class StepConfig(BaseModel):
+    """How a step is run.
+
+    ``max_retries`` is the number of attempts after the first (default: 1 for agents, 0 for
+    functions); before each of them ``retry_delay_s`` seconds pass, doubled each time (and spread
+    by up to a half) when ``backoff`` is set. ``timeout_s`` bounds one attempt, in seconds;
+    ``thread`` sends a synchronous function to a worker thread (``False`` keeps it on the loop);
+    ``estimate`` is reserved from the budget before each attempt. ``temperature``, ``top_k`` and
+    ``top_p`` reach an agent whose ``run`` names them.
+
+    ``execution_mode="background"`` lets the run go on while the step works; ``share`` is the part
+    of the budget that is set aside for it (without one it draws on the run's own);
+    ``on_close`` says what closing the runner does with it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    max_retries: Annotated[int, Field(ge=0)] | None = None
+    retry_delay_s: Annotated[float, Field(ge=0)] = 0.0
+    backoff: bool = False
+    timeout_s: Annotated[float, Field(gt=0)] | None = None
+    thread: bool | None = None
+    estimate: UsageEstimate = UsageEstimate()
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    preserve_fallback_diagnostics: bool = False
+    execution_mode: Literal["sync", "background"] = "sync"
+    share: UsageEstimate | None = None
+    on_close: Literal["await", "cancel", "detach"] = "await"
+
+
+Processor: TypeAlias = "Callable[..., object] | ProcessorObject"
+"""Changes a value on its way: ``(data)`` or ``(data, context)``, synchronous or async."""
+
+
+@runtime_checkable
+class ProcessorObject(Protocol):
+    """A processor that is an object."""
+
+    @property
+    def process(self) -> Callable[..., object]:
+        """``(data)`` or ``(data, context)``, synchronous or async."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentProcessors:
+    """What is done to a step's input before the call, and to its output after it, in order."""
+
+    prompt_processors: Sequence[Processor] = ()
+    output_processors: Sequence[Processor] = ()
+
+
+NO_PROCESSORS = AgentProcessors()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidationResult:
+    """A validator's verdict. ``score`` is between 0 and 1; by default it follows ``is_valid``."""
+
+    is_valid: bool
+    score: float | None = None
+    diff: Mapping[str, object] | None = None
+    feedback: str | None = None
+    validator_name: str | None = None
+    metadata: Mapping[str, object] | None = None
+
+    def __post_init__(self) -> None:
+        if self.score is None:
+            object.__setattr__(self, "score", 1.0 if self.is_valid else 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluginOutcome:
+    """A plugin's verdict on an output.
+
+    ``redirect_to`` is an agent that shall work on the original input instead; ``new_solution``
+    takes the output's place. Either is checked by all plugins again.
+    """
+
+    success: bool
+    feedback: str | None = None
+    redirect_to: Agent | Callable[..., object] | None = None
+    new_solution: object = None
+
+
+@runtime_checkable
+class Validator(Protocol):
+    """Checks an output."""
+
+    @property
+    def validate(self) -> Callable[..., object]:
+        """``(output)`` or ``(output, context=…)``, synchronous or async; a `ValidationResult`."""
+
+
+@runtime_checkable
+class Plugin(Protocol):
+    """Checks an output and may send it elsewhere."""
+
+    @property
+    def validate(self) -> Callable[..., object]:
+        """Takes a dict (``{"output": …}`` when the output is none); a `PluginOutcome`.
+
+        ``context`` and ``resources`` are given when it names them as keyword-only parameters.
+        """

@@ -1,0 +1,319 @@
+"""The steps that contain others, wait for a human, or reuse what ran before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from enum import Enum
+from typing import ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
+
+from pydantic import BaseModel
+
+from .errors import ConfigurationError
+from .merging import MergeStrategy
+from .path import BranchKey
+from .step_config import Agent, JSONValue, StepConfig
+from .steps import AnyStep, InT_contra, Node, OutT_co, Step, is_node
+from .usage import UsageLimits
+
+Decider: TypeAlias = Callable[..., object]
+"""A user's function that a container asks. It may take fewer arguments than are offered."""
+
+MergeFunction: TypeAlias = Callable[[BaseModel, Mapping[str, BaseModel]], object]
+
+
+class BranchFailureStrategy(Enum):
+    """What a failed branch means for its siblings."""
+
+    PROPAGATE = "propagate"
+    IGNORE = "ignore"
+
+
+_OWN_CONFIG = ("execution_mode", "share", "on_close")
+_OF_ATTEMPTS = (
+    "agent",
+    "plugins",
+    "validators",
+    "processors",
+    "fallback_step",
+    "input",
+    "rate",
+    "validation",
+)
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class ContainerStep(Step[InT_contra, OutT_co]):
+    """A step that runs others, and has no attempts of its own.
+
+    What belongs to attempts (retries, validators, a fallback …) is declared on the steps inside.
+    """
+
+    is_container: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        defaults = {one.name: one.default for one in fields(Step)}
+        given = [name for name in _OF_ATTEMPTS if getattr(self, name) != defaults[name]]
+        own = {name: getattr(self.config, name) for name in _OWN_CONFIG}
+        if self.config != StepConfig.model_validate(own):
+            given.append("config")
+        if given:
+            raise ConfigurationError(
+                f"{type(self).__name__} {self.name!r} takes no {', '.join(given)}: a container has "
+                "no attempts of its own; declare it on the steps inside"
+            )
+        for node in self.inner:
+            if not is_node(node):
+                raise ConfigurationError(
+                    f"{type(self).__name__} {self.name!r} runs steps and pipelines; "
+                    f"found {type(node).__name__}: {node!r:.60}"
+                )
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class LoopStep(ContainerStep[InT_contra, OutT_co]):
+    """Runs its body at least once, and again until the exit condition holds.
+
+    ``exit_condition_callable(output, context)`` is asked after each iteration;
+    ``iteration_input_mapper(output, context, iteration)`` (the number of the iteration that ended,
+    from 1) makes the next input, which without it is the output. ``max_loops`` iterations without
+    an exit fail the step.
+    """
+
+    loop_body_pipeline: Node
+    exit_condition_callable: Decider
+    max_loops: int = 5
+    initial_input_to_loop_body_mapper: Decider | None = None
+    iteration_input_mapper: Decider | None = None
+    loop_output_mapper: Decider | None = None
+    folds: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_count(self, "max_loops", self.max_loops)
+
+    @property
+    def inner(self) -> Sequence[Node]:
+        """The body."""
+        return (self.loop_body_pipeline,)
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class MapStep(ContainerStep[InT_contra, OutT_co]):
+    """Runs its body on each item of an iterable; gives the results in the items' order.
+
+    The items are the context's field ``iterable_input``, or the step's input without one. All
+    items start from the step's context; what they change merges in item order.
+    """
+
+    pipeline_to_run: Node
+    iterable_input: str | None = None
+    max_concurrency: int = 1
+    on_item_failure: Literal["propagate", "keep"] = "propagate"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_count(self, "max_concurrency", self.max_concurrency)
+        _check_one_of(self, "on_item_failure", self.on_item_failure, ("propagate", "keep"))
+
+    @property
+    def inner(self) -> Sequence[Node]:
+        """The body."""
+        return (self.pipeline_to_run,)
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class BranchingStep(ContainerStep[InT_contra, OutT_co]):
+    """A step with named branches that may run at the same time.
+
+    ``reduce(results)`` or ``(results, context)`` makes the output of the branches' results, which
+    is otherwise a dict of their outputs; a failed branch that was ignored stands in it as its
+    `StepResult`. ``field_mapping`` names, for a branch, the only fields it may merge;
+    ``context_include_keys`` the only ones that branches see.
+    """
+
+    branches: Mapping[str, Node]
+    reduce: Decider | None = None
+    context_include_keys: Sequence[str] | None = None
+    merge_strategy: MergeStrategy | MergeFunction = MergeStrategy.CONTEXT_UPDATE
+    on_branch_failure: BranchFailureStrategy = BranchFailureStrategy.PROPAGATE
+    field_mapping: Mapping[str, Sequence[str]] | None = None
+    max_concurrency: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "branches", dict(self.branches))
+        if not self.branches:
+            raise ConfigurationError(f"{type(self).__name__} {self.name!r} has no branches")
+        for unknown in {*(self.field_mapping or ())} - {*self.branches}:
+            raise ConfigurationError(
+                f"{type(self).__name__} {self.name!r}: field_mapping names the branch {unknown!r}; "
+                f"there are {', '.join(self.branches)}"
+            )
+        if self.max_concurrency is not None:
+            _check_count(self, "max_concurrency", self.max_concurrency)
+
+    @property
+    def inner(self) -> Sequence[Node]:
+        """The branches."""
+        return tuple(self.branches.values())
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class ParallelStep(BranchingStep[InT_contra, OutT_co]):
+    """Runs all its branches on the same input."""
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class DynamicParallelRouterStep(BranchingStep[InT_contra, OutT_co]):
+    """Asks a router which of its branches to run, by name, and runs those.
+
+    ``router_agent`` is a step, an agent or a function that gives one name or several.
+    """
+
+    router_agent: AnyStep | Agent | Callable[..., object]
+    router: AnyStep = field(init=False)
+
+    def __post_init__(self) -> None:
+        asked = self.router_agent
+        router = asked if isinstance(asked, Step) else Step(name=f"{self.name}_router", agent=asked)
+        object.__setattr__(self, "router", router)
+        super().__post_init__()
+
+    @property
+    def inner(self) -> Sequence[Node]:
+        """The router and the branches."""
+        return (self.router, *self.branches.values())
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class ConditionalStep(ContainerStep[InT_contra, OutT_co]):
+    """Runs the branch whose key ``condition_callable(data, context)`` gives, or the default one."""
+
+    condition_callable: Decider
+    branches: Mapping[BranchKey, Node]
+    default_branch_pipeline: Node | None = None
+    branch_input_mapper: Decider | None = None
+    branch_output_mapper: Decider | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "branches", dict(self.branches))
+        if not self.branches:
+            raise ConfigurationError(f"ConditionalStep {self.name!r} has no branches")
+
+    @property
+    def inner(self) -> Sequence[Node]:
+        """The branches."""
+        default = self.default_branch_pipeline
+        return (*self.branches.values(), *(() if default is None else (default,)))
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class HumanInTheLoopStep(ContainerStep[InT_contra, OutT_co]):
+    """Pauses the run until a human has answered; its output is the answer.
+
+    ``message_for_user`` may hold placeholders; without one it is the input as text.
+    ``input_schema`` is the type that an answer is validated against.
+    """
+
+    message_for_user: str | None = None
+    input_schema: type | None = None
+    is_container: ClassVar[bool] = False
+
+    @property
+    def templates(self) -> Sequence[JSONValue]:
+        """The message."""
+        return (self.message_for_user,)
+
+
+@runtime_checkable
+class CacheBackend(Protocol):
+    """Where a `CacheStep` keeps what its step gave. Values are kept as they are given."""
+
+    @property
+    def get(self) -> Callable[[str], object]:
+        """The value of a key, or ``None``; may be async."""
+
+    @property
+    def set(self) -> Callable[[str, object], object]:
+        """Keep a value under a key; may be async."""
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class CacheStep(ContainerStep[InT_contra, OutT_co]):
+    """Runs its step, unless the same step has run on the same input before.
+
+    ``context_keys`` names the fields of the context that count as input too.
+    """
+
+    wrapped_step: AnyStep
+    cache_backend: CacheBackend | None = None
+    context_keys: Sequence[str] = ()
+
+    @property
+    def inner(self) -> Sequence[Node]:
+        """The step."""
+        return (self.wrapped_step,)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputMapping:
+    """Where a value goes from an imported pipeline's context: dotted paths in both contexts."""
+
+    child: str
+    parent: str
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class ImportStep(ContainerStep[InT_contra, OutT_co]):
+    """Runs another pipeline as one step.
+
+    Its context is a copy of the parent's (``inherit_context``) or a new one, of ``context_model``
+    if that is given. Its input is the step's, and stands (as far as its context has such fields)
+    as text in ``initial_prompt``, in ``import_artifacts`` under ``input_scratchpad_key``, or in
+    both. ``outputs`` lists
+    what flows back into the parent's context; without it everything does when ``updates_context``
+    is set, and nothing otherwise. ``usage_limits`` bound it within the parent's budget.
+    """
+
+    pipeline: Node
+    inherit_context: bool = False
+    context_model: type[BaseModel] | None = None
+    initial_context_data: Mapping[str, object] | None = None
+    input_to: Literal["initial_prompt", "import_artifacts", "both"] = "initial_prompt"
+    input_scratchpad_key: str = "initial_input"
+    outputs: Sequence[OutputMapping] | None = None
+    on_failure: Literal["abort", "skip", "continue_with_default"] = "abort"
+    usage_limits: UsageLimits | None = None
+    gives_result: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_one_of(
+            self, "on_failure", self.on_failure, ("abort", "skip", "continue_with_default")
+        )
+        ways = ("initial_prompt", "import_artifacts", "both")
+        _check_one_of(self, "input_to", self.input_to, ways)
+
+    @property
+    def inner(self) -> Sequence[Node]:
+        """The pipeline."""
+        return (self.pipeline,)
+
+
+def _check_count(step: AnyStep, name: str, count: int) -> None:
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ConfigurationError(
+            f"{type(step).__name__} {step.name!r}: {name} is a whole number, 1 or more; "
+            f"found {count!r}"
+        )
+
+
+def _check_one_of(step: AnyStep, name: str, given: str, known: Sequence[str]) -> None:
+    if given not in known:
+        raise ConfigurationError(
+            f"{type(step).__name__} {step.name!r}: {name} is one of {', '.join(known)}; "
+            f"found {given!r}"
+        )
