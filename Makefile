@@ -66,5 +66,5 @@ $(STAMP): pyproject.toml setup.cfg constraints.txt
 	fi; \
 	exit 1
 	@$(PY) -m pip install -qq -c constraints.txt setuptools
-	@$(PY) -m pip install -qq -c constraints.txt --no-build-isolation -e '.[html,tutorials,test,dev]'
+	@$(PY) -m pip install -qq -c constraints.txt --no-build-isolation -e '.[agents,html,tutorials,test,dev]'
 	@touch $@

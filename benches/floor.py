@@ -1,15 +1,19 @@
 """The floor: frame → dispatch → policy → quota → history, really done, and nothing more.
 
 It has no attempts, no failures, no injection, no contexts and no events, so it is about the least
-that an engine of this design can cost in Python. The engine is compared with it.
+that an engine of this design can cost in Python. The engine is compared with it. Its sequences,
+loops, maps, fan-outs, conditions and caches are the plainest that give the same outputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
 from time import perf_counter
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 
 @dataclass(frozen=True)
@@ -17,17 +21,59 @@ class FloorStep:
     """A function with a name."""
 
     name: str
-    function: Callable[[int], Awaitable[int]]
+    function: Callable[..., Awaitable[object]]
 
 
 @dataclass(frozen=True, eq=False)
 class FloorSequence:
     """Steps one after the other."""
 
-    steps: Sequence[FloorStep]
+    steps: Sequence[FloorNode]
 
 
-Node = FloorStep | FloorSequence
+@dataclass(frozen=True, eq=False)
+class FloorLoop:
+    """A body that runs until ``exits`` holds for its output, ``max_loops`` times at the most."""
+
+    body: FloorNode
+    exits: Callable[..., bool]
+    max_loops: int
+
+
+@dataclass(frozen=True, eq=False)
+class FloorMap:
+    """A body that runs on each item of the input: one after the other, or in a task each."""
+
+    body: FloorNode
+    at_once: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class FloorFanOut:
+    """Branches that run at once, in a task each."""
+
+    branches: Mapping[str, FloorNode]
+
+
+@dataclass(frozen=True, eq=False)
+class FloorChoice:
+    """Branches of which one runs: the one whose key ``chooses`` gives."""
+
+    chooses: Callable[..., int]
+    branches: Mapping[int, FloorNode]
+
+
+@dataclass(frozen=True, eq=False)
+class FloorCached:
+    """A step that runs once for each input; ``kept`` holds what it gave, the newest last."""
+
+    step: FloorStep
+    kept: OrderedDict[str, object] = field(default_factory=OrderedDict)
+
+
+FloorNode: TypeAlias = (
+    FloorStep | FloorSequence | FloorLoop | FloorMap | FloorFanOut | FloorChoice | FloorCached
+)
 
 
 class Budget:
@@ -54,7 +100,7 @@ class Budget:
 
 
 class Frame:
-    """One execution of a step or a sequence, with what an execution is given."""
+    """One execution of a node, with what an execution is given."""
 
     __slots__ = ("attempt", "budget", "context", "data", "index", "node", "parent", "resources")
 
@@ -62,8 +108,8 @@ class Frame:
         self,
         parent: Frame | None,
         index: int,
-        node: Node,
-        data: int,
+        node: FloorNode,
+        data: object,
         context: object,
         resources: object,
         budget: Budget,
@@ -85,7 +131,7 @@ class Record:
     __slots__ = ("children", "latency_s", "node", "output")
 
     def __init__(
-        self, node: Node, output: int, latency_s: float, children: Sequence[Record]
+        self, node: FloorNode, output: object, latency_s: float, children: Sequence[Record]
     ) -> None:
         self.node = node
         self.output = output
@@ -133,13 +179,115 @@ class SequencePolicy:
         return Record(sequence, data, perf_counter() - started, children)
 
 
+class LoopPolicy:
+    """The body on its own output, until the condition holds."""
+
+    async def execute(self, core: FloorCore, frame: Frame) -> Record:
+        """Run a loop's frame."""
+        loop, data, budget = frame.node, frame.data, frame.budget
+        assert type(loop) is FloorLoop
+        children: list[Record] = []
+        started = perf_counter()
+        for index in range(loop.max_loops):
+            child = Frame(frame, index, loop.body, data, frame.context, frame.resources, budget, 1)
+            record = await core.run(child)
+            children.append(record)
+            data = record.output
+            if loop.exits(data):
+                return Record(loop, data, perf_counter() - started, children)
+        raise RuntimeError("the condition did not hold")
+
+
+class MapPolicy:
+    """The body on each item."""
+
+    async def execute(self, core: FloorCore, frame: Frame) -> Record:
+        """Run a map's frame."""
+        mapped, items, budget = frame.node, frame.data, frame.budget
+        assert type(mapped) is FloorMap
+        assert isinstance(items, Sequence)
+        body, context, resources = mapped.body, frame.context, frame.resources
+        started = perf_counter()
+        runs = (
+            core.run(Frame(frame, index, body, item, context, resources, budget, 1))
+            for index, item in enumerate(items)
+        )
+        children = await asyncio.gather(*runs) if mapped.at_once else [await run for run in runs]
+        output = [record.output for record in children]
+        return Record(mapped, output, perf_counter() - started, children)
+
+
+class FanOutPolicy:
+    """All branches on the same input."""
+
+    async def execute(self, core: FloorCore, frame: Frame) -> Record:
+        """Run a fan-out's frame."""
+        fan, data, budget = frame.node, frame.data, frame.budget
+        assert type(fan) is FloorFanOut
+        context, resources = frame.context, frame.resources
+        started = perf_counter()
+        children = await asyncio.gather(
+            *(
+                core.run(Frame(frame, index, branch, data, context, resources, budget, 1))
+                for index, branch in enumerate(fan.branches.values())
+            )
+        )
+        pairs = zip(fan.branches, children, strict=True)
+        output = {name: record.output for name, record in pairs}
+        return Record(fan, output, perf_counter() - started, children)
+
+
+class ChoicePolicy:
+    """The branch that is chosen."""
+
+    async def execute(self, core: FloorCore, frame: Frame) -> Record:
+        """Run a choice's frame."""
+        choice, data = frame.node, frame.data
+        assert type(choice) is FloorChoice
+        started = perf_counter()
+        branch = choice.branches[choice.chooses(data)]
+        context, resources = frame.context, frame.resources
+        child = Frame(frame, 0, branch, data, context, resources, frame.budget, 1)
+        record = await core.run(child)
+        latency = perf_counter() - started
+        return Record(choice, record.output, latency, (record,))
+
+
+class CachedPolicy:
+    """What is kept for the step and its input, or else what the step gives."""
+
+    async def execute(self, core: FloorCore, frame: Frame) -> Record:
+        """Run a cached step's frame."""
+        cached, data = frame.node, frame.data
+        assert type(cached) is FloorCached
+        started = perf_counter()
+        hashed = blake2b(cached.step.name.encode(), digest_size=32)
+        hashed.update(f"{type(data).__qualname__} {data!r}".encode())
+        key = hashed.hexdigest()
+        children: tuple[Record, ...] = ()
+        if key in cached.kept:
+            cached.kept.move_to_end(key)
+        else:
+            context, resources = frame.context, frame.resources
+            child = Frame(frame, 0, cached.step, data, context, resources, frame.budget, 1)
+            children = (await core.run(child),)
+            cached.kept[key] = children[0].output
+        latency = perf_counter() - started
+        return Record(cached, cached.kept[key], latency, children)
+
+
 class Dispatcher:
     """Finds the policy of a frame's node by its type."""
 
     def __init__(self) -> None:
-        self._policies: dict[type[Node], FloorPolicy] = {
+        self._policies: dict[type[FloorNode], FloorPolicy] = {
             FloorStep: StepPolicy(),
             FloorSequence: SequencePolicy(),
+            FloorLoop: LoopPolicy(),
+            FloorMap: MapPolicy(),
+            FloorFanOut: FanOutPolicy(),
+            FloorChoice: ChoicePolicy(),
+            FloorCached: CachedPolicy(),
         }
 
     def dispatch(self, core: FloorCore, frame: Frame) -> Awaitable[Record]:
@@ -157,6 +305,6 @@ class FloorCore:
         """Run ``frame``."""
         return self._dispatcher.dispatch(self, frame)
 
-    async def run_root(self, node: Node, data: int, limit: int) -> Record:
+    async def run_root(self, node: FloorNode, data: object, limit: int) -> Record:
         """One run, with a budget of its own."""
         return await self.run(Frame(None, 0, node, data, None, None, Budget(limit), 1))

@@ -1,35 +1,37 @@
-"""The attempts of one step, and what one attempt is.
-
-An attempt: isolate the context → reserve → call (``timeout_s``) → unwrap → reconcile →
-``updates_context``, ``sink_to``. Every attempt starts from the context as it was before the step,
-so one that fails has changed nothing.
-"""
+"""The attempts of one step: when another follows, and what stands in when none does."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
-from time import perf_counter
-from typing import TypeAlias
+from dataclasses import dataclass, replace
+from random import Random
+from time import monotonic, perf_counter
+from typing import TypeAlias, cast
+from weakref import WeakKeyDictionary
 
-from pydantic import BaseModel
-
-from .context import ContextUpdate
-from .errors import ContextMissing, PipelineAbortSignal, StepStillRunning, StepTimeout
+from .attempt import Attempted, Attempts
+from .errors import FallbackFailed, PipelineAbortSignal, RateLimited
 from .failure_builder import feedback_of, is_failure, is_retryable
-from .frame import AnyFrame, retry_frame
-from .outcomes import StepOutcome, make_success
+from .fallback_handler import FallbackHandler, FellBack, NoFallback
+from .frame import AnyFrame, planned_child, retry_frame
+from .journal import Decision
+from .outcomes import Aborted, Failure, Paused, StepOutcome, Success, make_success
+from .passing import ended, passed_on
+from .path import Segment, SegmentKind
 from .policy import Call, ExecutorPort
-from .step_body import Body, body_of, check_input, plain_output
+from .rates import Pace, rate_of
+from .step_body import Trial
+from .step_config import Agent, StepConfig
 from .steps import AnyStep
-from .usage import FREE, NO_METADATA, Metered, Usage
+from .usage import FREE, Usage
 from .user_code import Raised, caught
 
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Another attempt follows."""
+    """Another attempt follows, ``after_s`` seconds later."""
+
+    after_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +41,27 @@ class GiveUp:
 
 RetryDecision: TypeAlias = Again | GiveUp
 
+_MOST_DOUBLINGS = 32  # of the delay; some hundreds more are no float any longer
+_FALLBACK = "fallback"
 
-def decide_retry(error: BaseException, attempt: int, max_retries: int) -> RetryDecision:
-    """What follows when attempt number ``attempt`` (from 1) raised ``error``."""
-    return Again() if attempt <= max_retries and is_retryable(error) else GiveUp()
+
+def decide_retry(
+    error: BaseException, attempt: int, max_retries: int, config: StepConfig, seed: str = ""
+) -> RetryDecision:
+    """What follows when attempt number ``attempt`` (from 1) raised ``error``.
+
+    ``seed`` alone decides how a delay with ``backoff`` is spread.
+    """
+    if attempt > max_retries or not is_retryable(error):
+        return GiveUp()
+    delay_s = config.retry_delay_s
+    if config.backoff:
+        spread = 1 + Random(f"{seed} {attempt}").random() / 2  # no secret
+        delay_s *= 2.0 ** min(attempt - 1, _MOST_DOUBLINGS) * spread
+    for one in (error, error.__cause__):
+        if isinstance(one, RateLimited):
+            delay_s = max(delay_s, one.retry_after_s)
+    return Again(delay_s)
 
 
 async def ended_attempt(
@@ -62,131 +81,185 @@ async def ended_attempt(
     return error if events.abort_message is None else PipelineAbortSignal(events.abort_message)
 
 
-@dataclass(frozen=True, slots=True)
-class _Attempted:
-    output: object
-    update: ContextUpdate | None
-    metadata: Mapping[str, object]
-
-
 class AgentOrchestrator:
     """Runs a step's body in attempts, for steps of functions and of agents alike."""
 
-    def bind(self, core: ExecutorPort, step: AnyStep) -> Call:
-        """The call of ``step``, for whatever it asks for."""
-        attempts = _Attempts(core, step, body_of(step))
-        return attempts.run
+    def __init__(self) -> None:
+        self._paces: WeakKeyDictionary[AnyStep, Pace] = WeakKeyDictionary()
+
+    def bind(self, core: ExecutorPort, step: AnyStep, agent: Agent | None = None) -> Call:
+        """The call of ``step``, for whatever it asks for; ``agent`` is what works on it."""
+        return _Retries(core, step, Attempts(core, step, agent), self._pace_of(step)).run
+
+    def _pace_of(self, step: AnyStep) -> Pace | None:
+        """The pace of ``step``, which all that run it have in common."""
+        if step.rate is None:
+            return None
+        return self._paces.setdefault(step, Pace(rate_of(step.rate, f"step {step.name!r}")))
 
 
-class _Attempts:
-    def __init__(self, core: ExecutorPort, step: AnyStep, body: Body) -> None:
+class _Retries:
+    """The attempts of one step, and its fallback after them."""
+
+    def __init__(
+        self, core: ExecutorPort, step: AnyStep, attempts: Attempts, pace: Pace | None
+    ) -> None:
         self.core = core
         self.step = step
-        self.body = body
-        self.estimate = step.config.estimate.usage() or FREE
+        self.attempts = attempts
+        self.pace = pace
+        self.fallbacks = FallbackHandler()
 
     async def run(self, frame: AnyFrame) -> StepOutcome:
         started = perf_counter()
-        spent = FREE
-        attempt = 1
+        step, fallback = self.step, self.step.fallback_step
+        if fallback is not None and (noted := _noted(frame)) is not None:
+            return await self._fall_back(frame, fallback, noted, None, started)
+        spent, attempt, wait_s = FREE, 0, 0.0
         feedback: str | None = None
         while True:
-            current = frame if attempt == 1 else retry_frame(frame, attempt, feedback)
-            meter = _Meter()
-            done = await caught(self._attempt(current, meter))
-            spent = spent + meter.used if meter.used else spent
+            trial = Trial(frame.data, frame.resources)
+            waited = await caught(self._wait(wait_s)) if wait_s or self.pace else None
+            done: Attempted | Raised
+            if isinstance(waited, Raised):
+                done = waited
+            else:
+                attempt += 1
+                current = frame if attempt == 1 else retry_frame(frame, attempt, feedback)
+                done = await caught(self.attempts.run(current, trial))
+            if trial.spent is not FREE:
+                spent += trial.spent
             if not isinstance(done, Raised):
+                output, update, metadata = done
                 return make_success(
-                    self.step,
+                    step,
                     frame.segments,
                     frame.index,
                     attempt,
                     perf_counter() - started,
                     spent or None,
                     (),
-                    done.metadata,
-                    done.output,
-                    done.update,
+                    metadata,
+                    output,
+                    update,
                 )
             error = await ended_attempt(self.core, frame, attempt, done.error)
             feedback = feedback_of(error)
-            match decide_retry(error, attempt, self.step.max_retries):
-                case Again():
-                    attempt += 1
-                case GiveUp():
-                    return self.core.failures.build(
-                        frame,
-                        error,
-                        attempts=attempt,
-                        latency_s=perf_counter() - started,
-                        usage=spent or None,
-                    )
+            seed = f"{frame.run_id} {frame.path}" if step.config.backoff else ""
+            decision = decide_retry(error, attempt, step.max_retries, step.config, seed)
+            if isinstance(decision, Again):
+                wait_s = decision.after_s
+                continue
+            given_up = self._given_up(frame, error, trial, attempt, spent, started)
+            if fallback is None or not isinstance(given_up, Failure):
+                return given_up
+            fell = self._fallen_back(frame, given_up)
+            if isinstance(fell, Failure | Paused | Aborted):
+                return fell
+            return await self._fall_back(frame, fallback, fell, given_up.error, started)
 
-    async def _attempt(self, frame: AnyFrame, meter: _Meter) -> _Attempted:
-        contexts, body = self.core.contexts, self.body
-        check_input(self.step, frame)
-        base = frame.context
-        context: BaseModel | None = None
-        if body.takes_context:
-            context = contexts.isolate(self._context_of(frame))
-        with self.core.quota.attempt(frame, self.estimate) as attempt:
-            output = await _within(self.step, body, body.call(frame, context))
-            if isinstance(output, Metered):
-                meter.used = attempt.used = output.usage
-                output = output.output
-        update = None
-        if context is not None and base is not None:
-            update = contexts.diff(base, context)
-            output = plain_output(output)
-        if self.step.updates_context or self.step.sink_to is not None:
-            update = self._with_output(frame, update, output)
-        return _Attempted(output, update, NO_METADATA)
+    async def _wait(self, wait_s: float) -> None:
+        """Wait between two attempts, and for the step's turn under its rate."""
+        if wait_s:
+            await asyncio.sleep(wait_s)
+        if self.pace is not None:
+            now = monotonic()
+            start = self.pace.next_start(now)
+            if start > now:
+                await asyncio.sleep(start - now)
 
-    def _with_output(
-        self, frame: AnyFrame, update: ContextUpdate | None, output: object
-    ) -> ContextUpdate | None:
-        """``update`` and what ``updates_context`` and ``sink_to`` make of the output."""
-        contexts, base = self.core.contexts, self._context_of(frame)
-        merged = contexts.merge(base, update)
-        if self.step.updates_context:
-            merged = contexts.merge(merged, contexts.update_of_output(merged, output))
-        if self.step.sink_to is not None:
-            sunk = contexts.update_of_sink(merged, self.step.sink_to, output)
-            merged = contexts.merge(merged, sunk)
-        return contexts.net(base, merged)
+    def _given_up(
+        self,
+        frame: AnyFrame,
+        error: BaseException,
+        trial: Trial,
+        attempt: int,
+        spent: Usage,
+        started: float,
+    ) -> Failure | Paused | Aborted:
+        """The outcome after the last attempt, which ``error`` ended."""
+        latency, usage = perf_counter() - started, spent or None
+        outcome = self.core.failures.build(
+            frame, error, attempts=attempt, latency_s=latency, usage=usage
+        )
+        if isinstance(outcome, Failure) and trial.made is not None:
+            return replace(outcome, output=trial.made)
+        return outcome
 
-    def _context_of(self, frame: AnyFrame) -> BaseModel:
-        if frame.context is None:
-            raise ContextMissing(
-                f"step {self.step.name!r} needs a context, and this run has none: "
-                "declare a pydantic model for it"
+    def _fallen_back(
+        self, frame: AnyFrame, failure: Failure
+    ) -> FellBack | Failure | Paused | Aborted:
+        """What the step had come to, if its fallback follows; else the outcome."""
+        decision = self.fallbacks.decide_fallback(frame, self.step, failure)
+        if isinstance(decision, NoFallback):
+            if decision.error is None:
+                return failure
+            decision.error.__cause__ = failure.error
+            return self.core.failures.build(
+                frame,
+                decision.error,
+                attempts=failure.attempts,
+                latency_s=failure.latency_s,
+                usage=failure.usage,
             )
-        return frame.context
+        fell = FellBack(decision.depth, failure.feedback, failure.attempts, failure.usage)
+        if frame.run.journal is not None:
+            frame.run.journal.decide(frame.path, _FALLBACK, Decision(fell))
+        return fell
+
+    async def _fall_back(
+        self,
+        frame: AnyFrame,
+        fallback: AnyStep,
+        fell: FellBack,
+        error: BaseException | None,
+        started: float,
+    ) -> StepOutcome:
+        """The outcome of a step whose ``fallback`` does its work: on its input, in its context."""
+        segments = (Segment(SegmentKind.FALLBACK, fell.depth),)
+        data, context = frame.data, frame.context
+        child = planned_child(frame, frame, segments, None, fallback, data, context, 1, None)
+        outcome = ended(await self.core.calls(frame)[fallback](child))
+        latency = perf_counter() - started
+        metadata = {"fallback_triggered": True, "original_error": fell.feedback}
+        match outcome:
+            case Success():
+                if self.step.config.preserve_fallback_diagnostics:
+                    told = f"failed attempts: {fell.attempts}; the last one: {fell.feedback}"
+                    metadata["feedback"] = told
+                return make_success(
+                    self.step,
+                    frame.segments,
+                    frame.index,
+                    fell.attempts,
+                    latency,
+                    fell.usage,
+                    (outcome,),
+                    metadata,
+                    outcome.output,
+                    outcome.update,
+                )
+            case Failure():
+                both = FallbackFailed(
+                    f"Original error: {fell.feedback}; Fallback error: {outcome.feedback}"
+                )
+                both.__cause__ = error
+                failure = self.core.failures.build(
+                    frame,
+                    both,
+                    attempts=fell.attempts,
+                    latency_s=latency,
+                    usage=fell.usage,
+                    children=(outcome,),
+                )
+                return replace(failure, metadata=metadata)
+            case _:
+                passed = passed_on(outcome, frame, (outcome,), latency, metadata)
+                return replace(passed, attempts=fell.attempts, usage=fell.usage)
 
 
-class _Meter:
-    """What an attempt used, told even when the attempt failed after it."""
-
-    __slots__ = ("used",)
-
-    def __init__(self) -> None:
-        self.used: Usage = FREE
-
-
-async def _within(step: AnyStep, body: Body, work: Awaitable[object]) -> object:
-    """Await ``work`` for at most the step's ``timeout_s`` seconds."""
-    limit = step.config.timeout_s
-    if limit is None:
-        return await work
-    try:
-        async with asyncio.timeout(limit) as scope:
-            return await work
-    except TimeoutError as error:
-        if not scope.expired():
-            raise
-        if body.in_thread:
-            raise StepStillRunning(
-                f"no result after {limit:g} s, and the step's thread is still running; "
-                "its late result is dropped"
-            ) from error
-        raise StepTimeout(f"no result after {limit:g} s (timeout_s)") from error
+def _noted(frame: AnyFrame) -> FellBack | None:
+    """What the run's journal holds of a fallback that this frame had come to before."""
+    journal = frame.run.journal
+    decision = None if journal is None else journal.decision(frame.path, _FALLBACK)
+    return None if decision is None else cast(FellBack, decision.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import TypeAdapter, ValidationError
 
 from .errors import AnswerRejected
+from .user_code import Raised, caught_inline
 
 
 def answer_of(given: object, wanted: type | None, where: str) -> object:
@@ -14,13 +15,20 @@ def answer_of(given: object, wanted: type | None, where: str) -> object:
     """
     if wanted is None:
         return given
-    try:
-        return TypeAdapter(wanted).validate_python(given)
-    except ValidationError as error:
-        told = "; ".join(
-            f"{'.'.join(map(str, one['loc'])) or 'the answer'}: {one['msg']}, found "
-            f"{one['input']!r:.60}"
-            for one in error.errors(include_url=False)
-        )
-        name = getattr(wanted, "__name__", str(wanted))
-        raise AnswerRejected(f"the answer at {where} is no {name}: {told}") from error
+    taken = caught_inline(TypeAdapter[object](wanted).validate_python, given)
+    if not isinstance(taken, Raised):
+        return taken
+    name = getattr(wanted, "__name__", str(wanted))
+    raise AnswerRejected(
+        f"the answer at {where} is no {name}: {_told(taken.error)}"
+    ) from taken.error
+
+
+def _told(error: BaseException) -> str:
+    if not isinstance(error, ValidationError):
+        return f"checking it raised {error!r}"
+    return "; ".join(
+        f"{'.'.join(map(str, one['loc'])) or 'the answer'}: {one['msg']}, found "
+        f"{one['input']!r:.60}"
+        for one in error.errors(include_url=False)
+    )

@@ -19,20 +19,20 @@ from .outcomes import (
     AbortReason,
     BackgroundLaunched,
     Failure,
-    FrameOutcome,
     Paused,
     StepOutcome,
     Success,
     make_success,
 )
 from .output_sinks import with_output
-from .passing import passed_on
+from .passing import OutcomeT, passed_on
 from .path import BranchKey, Segment, branch_segment
 from .policy import ExecutorPort
 from .results import StepResult
 from .step_kinds import BranchFailureStrategy, BranchingStep
 from .steps import Node
 from .user_code import Raised, caught_inline
+from .values import own_copy
 
 AnyBranching: TypeAlias = BranchingStep[object, object]
 
@@ -82,9 +82,11 @@ class BranchTable:
         )
 
 
-def unknown_branches(names: Sequence[str], branches: Mapping[str, Node]) -> BranchNotFound | None:
+def unknown_branches(
+    names: Sequence[object], branches: Mapping[str, Node]
+) -> BranchNotFound | None:
     """The error when a router named a branch that does not exist."""
-    unknown = [name for name in names if name not in branches]
+    unknown = [name for name in names if not isinstance(name, str) or name not in branches]
     if not unknown:
         return None
     return BranchNotFound(
@@ -111,10 +113,13 @@ class ComplexStepRouter:
         frame: AnyFrame,
         names: Sequence[str],
         started: float,
-        before: Sequence[StepOutcome] = (),
+        before: Sequence[Success] = (),
     ) -> StepOutcome:
         """Run the branches ``names``; ``before`` are children that the frame has had already."""
-        base = caught_inline(self._base_of, frame.context)
+        context = frame.context
+        for outcome in before:
+            context = context and self.core.contexts.merge(context, outcome.update)
+        base = caught_inline(self._base_of, context)
         if isinstance(base, Raised):
             return self.core.failures.build(frame, base.error, children=before)
         calls, step = self.core.calls(frame), self.step
@@ -130,7 +135,7 @@ class ComplexStepRouter:
                 self.segments[name],
                 None,
                 node,
-                frame.data,
+                own_copy(frame.data) if len(names) > 1 else frame.data,
                 base,
                 1,
                 None,
@@ -141,8 +146,8 @@ class ComplexStepRouter:
                 journal.go_past(child.path)
             return outcome
 
-        fanned = await FanOut(len(names), start, self._stops, step.max_concurrency).run()
-        together = _Together(self, frame, names, fanned, before, started)
+        fanned = await FanOut(frame.run, len(names), start, self._stops, step.max_concurrency).run()
+        together = _Together(self, frame, context, names, fanned, before, started)
         ended = together.ended()
         return await together.reduced() if ended is None else ended
 
@@ -175,6 +180,7 @@ class _Together:
         self,
         router: ComplexStepRouter,
         frame: AnyFrame,
+        context: BaseModel | None,
         names: Sequence[str],
         fanned: FannedOut,
         before: Sequence[StepOutcome],
@@ -183,6 +189,7 @@ class _Together:
         self.router = router
         self.core = router.core
         self.frame = frame
+        self.context = context
         self.started = started
         self.cut = fanned.cut
         self.ends = [
@@ -208,7 +215,8 @@ class _Together:
         if waiting:
             message = "; ".join(one.message for one in waiting)
             return replace(self._passed(waiting[0]), message=message, schema=None)
-        return None
+        stopped = [outcome for _, outcome in self.ends if isinstance(outcome, Aborted)]
+        return self._passed(stopped[0]) if stopped else None
 
     async def reduced(self) -> StepOutcome:
         """The frame's success: branches merged, outputs reduced."""
@@ -220,9 +228,7 @@ class _Together:
         if isinstance(merged, Raised):
             return self._failed(merged.error)
         output: object = {name: self._output_of(name, one) for name, one in self.ends}
-        context = (
-            frame.context if frame.context is None else core.contexts.merge(frame.context, merged)
-        )
+        context = self.context and core.contexts.merge(self.context, merged)
         if self.router.reduce is not None:
             results = [self._result_of(name, one) for name, one in self.ends]
             asked = await self.router.reduce.ask(core, frame, context, results, CONTEXT)
@@ -231,10 +237,11 @@ class _Together:
             output = asked.value
             if isinstance(output, StepResult):
                 output = output.output
-            if context is not None and frame.context is not None and asked.update is not None:
-                context = core.contexts.merge(context, asked.update)
-                merged = core.contexts.net(frame.context, context)
-        sunk = caught_inline(with_output, core, step, frame.context, merged, output)
+            context = context and core.contexts.merge(context, asked.update)
+        update = None
+        if frame.context is not None and context is not None:
+            update = core.contexts.net(frame.context, context)
+        sunk = caught_inline(with_output, core, step, frame.context, update, output)
         if isinstance(sunk, Raised):
             return self._failed(sunk.error)
         return make_success(
@@ -250,8 +257,10 @@ class _Together:
             sunk,
         )
 
-    def _merged(self, updates: Sequence[tuple[str, ContextUpdate | None]]) -> ContextUpdate | None:
-        context, step = self.frame.context, self.router.step
+    def _merged(
+        self, updates: Sequence[tuple[str, ContextUpdate | None]]
+    ) -> ContextUpdate | Raised | None:
+        context, step = self.context, self.router.step
         if context is None:
             return None
         return self.core.contexts.merge_branches(
@@ -269,7 +278,7 @@ class _Together:
         result = self.core.history.result_of(outcome, self.frame.path)
         return replace(result, name=f"{self.router.step.name}_{name}")
 
-    def _passed(self, outcome: FrameOutcome) -> FrameOutcome:
+    def _passed(self, outcome: OutcomeT) -> OutcomeT:
         latency = perf_counter() - self.started
         return passed_on(outcome, self.frame, self.children, latency, self.metadata)
 

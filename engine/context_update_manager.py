@@ -14,7 +14,16 @@ from typing import TypeVar, cast
 from pydantic import BaseModel, ValidationError
 
 from .branch_merge import KEYED, BranchUpdate, merged_update, selected
-from .context import AppendValues, ContextChange, ContextPath, ContextUpdate, DeleteKey, SetValue
+from .context import (
+    AppendValues,
+    ContextChange,
+    ContextPath,
+    ContextUpdate,
+    DeleteKey,
+    SetValue,
+    show,
+    shown_by,
+)
 from .context_view import isolation_error, own_state, plain_of, view_of
 from .errors import ContextUpdateError
 from .merging import BranchName, MergeFunction, MergeStrategy
@@ -312,4 +321,4 @@ def _shallow(model: ContextT) -> ContextT:
     fields = type(model).model_fields
     for name in [name for name in vars(copied) if name not in fields]:
         del vars(copied)[name]
-    return copied
+    return show(copied, shown_by(model))

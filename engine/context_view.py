@@ -16,7 +16,8 @@ from typing import ClassVar, Self, TypeVar, cast
 
 from pydantic import BaseModel
 
-from .errors import ContextIsolationError
+from .context import SHOWN, show, shown_by
+from .errors import ContextIsolationError, ContextViewError
 from .values import ATOMS, cloned, state_of
 
 ContextT = TypeVar("ContextT", bound=BaseModel)
@@ -40,7 +41,7 @@ def view_of(base: ContextT) -> ContextT:
     view = object.__new__(view_type)
     _fill(view, state_of(base), set(base.__pydantic_fields_set__))
     object.__setattr__(view, "_flujo_cloned", set())
-    return cast(ContextT, view)
+    return show(cast(ContextT, view), shown_by(base))
 
 
 def plain_of(context: ContextT) -> ContextT:
@@ -69,7 +70,7 @@ def _fill(model: object, state: dict[str, object], fields_set: set[str]) -> None
 
 def _eager_copy(base: ContextT) -> ContextT:
     try:
-        return base.model_copy(deep=True)
+        return show(base.model_copy(deep=True), shown_by(base))
     except (TypeError, ValueError, AttributeError) as error:
         names = [name for name, value in state_of(base).items() if not _can_be_copied(value)]
         raise isolation_error(type(base), ", ".join(names) or "?", error) from error
@@ -140,6 +141,12 @@ class _View:
         return _read(self, name)
 
     def __setattr__(self, name: str, value: object) -> None:
+        if name in SHOWN and name not in self._flujo_fields:
+            raise ContextViewError(
+                f"{name!r} is what {self._flujo_model.__name__} shows of its run, and nothing "
+                f"writes to it: declare a field {name!r} on {self._flujo_model.__name__}, or "
+                "another one"
+            )
         if name in self._flujo_assignable:
             _read(self, "__dict__")[name] = value
             _read(self, "__pydantic_fields_set__").add(name)

@@ -26,16 +26,20 @@ class Question:
     """One callable of a container, called ``name`` in the journal.
 
     ``offered`` is how many arguments there are; a callable that takes fewer gets the first ones.
-    ``of_one`` says that it takes one, and so no context.
+    The context is never the first, so one that takes a single argument takes no context.
     """
 
-    __slots__ = ("_count", "function", "name", "of_one")
+    __slots__ = ("_count", "function", "name", "takes_context")
 
     def __init__(self, name: str, function: Callable[..., object], offered: int) -> None:
         self.name = name
         self.function = function
         self._count = min(_positional_count(function), offered)
-        self.of_one = self._count == 1
+        self.takes_context = self._count > 1
+
+    def at_once(self, *given: object) -> object:
+        """What the callable returns, or `Raised`; for one that gets no context, and no journal."""
+        return caught_inline(self.function, *given[: self._count])
 
     async def ask(
         self,
@@ -66,7 +70,7 @@ class Question:
         self, core: ExecutorPort, context: BaseModel | None, offered: Sequence[object]
     ) -> Decision | Raised:
         given = offered[: self._count]
-        if context is None or CONTEXT not in given:
+        if context is None or not any(one is CONTEXT for one in given):
             value = caught_inline(
                 self.function, *(None if one is CONTEXT else one for one in given)
             )

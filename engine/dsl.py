@@ -10,8 +10,8 @@ from typing import Literal, Never, TypedDict, Unpack
 
 from pydantic import BaseModel
 
-from .errors import BranchNotFound
-from .merging import MergeStrategy
+from .errors import BranchNotFound, ConfigurationError
+from .merging import MergeFunction, MergeStrategy
 from .path import BranchKey
 from .step_config import Agent, JSONValue, StepConfig
 from .step_kinds import (
@@ -24,7 +24,6 @@ from .step_kinds import (
     HumanInTheLoopStep,
     LoopStep,
     MapStep,
-    MergeFunction,
     ParallelStep,
 )
 from .steps import AnyStep, Node, Pipeline, Step, StepOptions
@@ -61,18 +60,21 @@ class RefinementCheck(BaseModel):
 
 def review(agent: Worker, **options: Unpack[StepOptions]) -> AnyStep:
     """A step called ``review``."""
-    return Step.from_callable(agent, **{"name": "review", **options})
+    options.setdefault("name", "review")
+    return Step.from_callable(agent, **options)
 
 
 def solution(agent: Worker, **options: Unpack[StepOptions]) -> AnyStep:
     """A step called ``solution``."""
-    return Step.from_callable(agent, **{"name": "solution", **options})
+    options.setdefault("name", "solution")
+    return Step.from_callable(agent, **options)
 
 
 def validate_step(agent: Worker, *, strict: bool = True, **options: Unpack[StepOptions]) -> AnyStep:
     """A step called ``validate`` that checks: strictly (it fails) or leniently (it notes)."""
-    kind: Literal["strict", "lenient"] = "strict" if strict else "lenient"
-    return Step.from_callable(agent, **{"name": "validate", "validation": kind, **options})
+    options.setdefault("name", "validate")
+    options["validation"] = "strict" if strict else "lenient"
+    return Step.from_callable(agent, **options)
 
 
 def human_in_the_loop(
@@ -172,7 +174,7 @@ def map_over(
     )
 
 
-def gather(name: str, *, wait_for: Sequence[str], **options: Unpack[StepOptions]) -> AnyStep:
+def gather(name: str, *, wait_for: Sequence[str]) -> AnyStep:
     """A step that picks the outputs of the branches ``wait_for`` from those of a parallel step."""
 
     def pick(outputs: Mapping[str, object]) -> dict[str, object]:
@@ -184,7 +186,7 @@ def gather(name: str, *, wait_for: Sequence[str], **options: Unpack[StepOptions]
             )
         return {branch: outputs[branch] for branch in wait_for}
 
-    return Step.from_callable(pick, **{"name": name, **options})
+    return Step.from_callable(pick, name=name)
 
 
 def cached(
@@ -194,6 +196,10 @@ def cached(
     context_keys: Sequence[str] = (),
 ) -> CacheStep[object, object]:
     """A step that reuses what ``wrapped_step`` gave on the same input; see `CacheStep`."""
+    if not isinstance(wrapped_step, Step):
+        raise ConfigurationError(
+            f"Step.cached takes a step; found {type(wrapped_step).__name__}: {wrapped_step!r:.60}"
+        )
     return CacheStep(
         name=wrapped_step.name,
         wrapped_step=wrapped_step,
@@ -215,7 +221,7 @@ def refine_until(
     ``feedback_mapper(original_input, check)`` makes of it after the first round. The critic gets
     the work and gives a `RefinementCheck`; anything else counts as complete.
     """
-    judge = ParallelStep(
+    judge: ParallelStep[object, object] = ParallelStep(
         name=f"{name}_judge",
         branches={"work": Step.from_callable(_same, name="work"), "check": critic_pipeline},
     )

@@ -135,6 +135,10 @@ class BranchNotFound(FlujoError):
     """A condition or router chose a branch that does not exist."""
 
 
+class UnusableInput(FlujoError):
+    """A container cannot work on what it was given."""
+
+
 class UnusableOutput(FlujoError):
     """A step returned something that cannot be an output, such as a generator."""
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import cast
 
-from .frame import Facility
+from .errors import UsageLimitExceededError
+from .frame import AnyFrame, Facility
+from .outcomes import StepOutcome
 from .policy import Call, ExecutorPort, Interceptor
 from .policy_invoker import PolicyInvoker
 from .policy_registry import PolicyTable
-from .steps import Node
+from .steps import AnyStep, Node
 
 
 class _Calls(dict[Node, Call]):
@@ -40,6 +44,7 @@ class ExecutionDispatcher:
         self._invoker = invoker
         self._interceptors = interceptors
         self._calls: dict[Facility, _Calls] = {}
+        self._bodies: dict[AnyStep, AnyStep] = {}
 
     def calls(self, core: ExecutorPort, facilities: Facility) -> Mapping[Node, Call]:
         """The calls of runs that use ``facilities``."""
@@ -51,11 +56,34 @@ class ExecutionDispatcher:
         return known
 
     def _resolved(self, core: ExecutorPort, step: Node, facilities: Facility) -> Call:
+        if step.in_background:
+            # Only its events: a launch is nothing to go back to, and loads and gives nothing.
+            launch = self._launcher(core, cast(AnyStep, step), facilities)
+            return self._surrounded(launch, facilities & Facility.EVENTS)
         call = self._invoker.bind(core, self._policies.policy_of(type(step)), step)
+        return self._surrounded(call, facilities)
+
+    def _surrounded(self, call: Call, facilities: Facility) -> Call:
         for facility, interceptor in reversed(self._interceptors):
             if facility in facilities:
                 call = _intercepted(interceptor, call)
         return call
+
+    def _launcher(self, core: ExecutorPort, step: AnyStep, facilities: Facility) -> Call:
+        """The call that has ``step`` work behind the run, as a step of its own."""
+        body = self._bodies.get(step)
+        if body is None:
+            config = step.config.model_copy(update={"execution_mode": "sync"})
+            body = self._bodies[step] = replace(step, config=config)
+        self.calls(core, facilities)[body]  # what nothing can run is an error before the launch
+
+        async def launch(frame: AnyFrame) -> StepOutcome:
+            try:
+                return await core.tasks.launch(frame, body, core.run_root)
+            except UsageLimitExceededError as error:
+                return core.failures.build(frame, error)
+
+        return launch
 
 
 def _intercepted(interceptor: Interceptor, proceed: Call) -> Call:

@@ -7,12 +7,15 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
+from .background_task_manager import BackgroundTaskManager
+from .cache_manager import CacheManager
 from .context import PipelineContext
 from .context_update_manager import ContextUpdateManager
 from .errors import NestingTooDeep, PolicyContractError
 from .execution_dispatcher import ExecutionDispatcher
 from .failure_builder import FailureBuilder
 from .frame import AnyFrame, Facility, child_frame
+from .hydration_manager import HydrationManager
 from .outcomes import Chunk, FrameOutcome, StepOutcome
 from .path import Segment
 from .policies.built_in import built_in_policies
@@ -39,11 +42,19 @@ class _Known(NamedTuple):
 class ExecutorCore:
     """Runs frames. What policies see of it is `flujo_nb.engine.policy.ExecutorPort`."""
 
-    def __init__(self, registry: PolicyRegistry | None = None) -> None:
+    def __init__(
+        self,
+        registry: PolicyRegistry | None = None,
+        background: BackgroundTaskManager | None = None,
+        cache: CacheManager | None = None,
+    ) -> None:
+        self.tasks = background or BackgroundTaskManager()
+        self.cache = cache or CacheManager()
         self.quota = QuotaManager()
         self.contexts = ContextUpdateManager()
         self.failures = FailureBuilder()
         self.history = StepHistoryTracker()
+        self._hydration = HydrationManager(self.failures, self.contexts.merge)
         recorder = Recorder()
         invoker = PolicyInvoker(self.failures)
         self._policies = (registry or built_in_policies()).table()
@@ -59,6 +70,8 @@ class ExecutorCore:
                 (Facility.EVENTS, invoker.observe),
                 # What is kept is what the frame really gave.
                 (Facility.OUTPUTS, recorder.keep_output),
+                # What was not saved was not done, so all others hear of a failure to save.
+                (Facility.REFERENCES, self._hydration.hydrate),
             ),
         )
 
@@ -91,6 +104,8 @@ class ExecutorCore:
         needs = self._known_of(node, 0).needs
         if Facility.CONTEXT in needs and isinstance(context, PipelineContext):
             needs |= Facility.OUTPUTS  # such a context shows them
+        if Facility.CONTEXT in needs and context is not None and self._hydration.serves(context):
+            needs |= Facility.REFERENCES
         return needs & ~Facility.CONTEXT
 
     def _known_of(self, node: Node, depth: int) -> _Known:
@@ -99,6 +114,8 @@ class ExecutorCore:
             policy = self._policies.policy_of(type(node))
             # Of a policy that does not say, anything may be expected.
             needs = policy.needs(node) if isinstance(policy, NeedingPolicy) else Facility.JOURNAL
+            if node.in_background:
+                needs |= Facility.JOURNAL  # of what it has done, should it fail or pause
             height = 0
             for inner in node.inner if depth < 4 * MAX_CONTAINERS_DEEP else ():
                 below = self._known_of(inner, depth + 1)

@@ -18,6 +18,7 @@ from .errors import (
     StepInterrupted,
     StepStillRunning,
     StepTimeout,
+    TemplateResolutionError,
     TypeMismatchError,
     UnusableOutput,
     UsageLimitExceededError,
@@ -53,6 +54,8 @@ _TABLE: dict[type[BaseException], _Row] = {
     StepExited: _Failed(FailureKind.EXIT, retryable=False),
     StepCancelledItself: _Failed(FailureKind.ERROR, retryable=True),
     UnusableOutput: _Failed(FailureKind.TYPE, retryable=False),
+    # The same template finds the same things in every attempt.
+    TemplateResolutionError: _Failed(FailureKind.TYPE, retryable=False),
     TypeMismatchError: _Failed(FailureKind.TYPE, retryable=False),
     ContextError: _Failed(FailureKind.CONTEXT, retryable=False),
     ConfigurationError: _Failed(FailureKind.CONFIGURATION, retryable=False),

@@ -9,13 +9,15 @@ each child would cost most of what a small child does.)
 from __future__ import annotations
 
 import asyncio
+import operator
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 
+from .frame import Run
 from .outcomes import Aborted, AbortReason, StepOutcome
-from .passing import YIELD_EVERY
-from .user_code import Raised, caught
+from .passing import YIELD_EVERY, turn
+from .user_code import Raised, caught, caught_inline
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,24 +36,24 @@ class FanOut:
 
     def __init__(
         self,
+        run: Run,
         count: int,
         start: Callable[[int], Awaitable[StepOutcome]],
         stops: Callable[[StepOutcome], bool],
         limit: int | None,
     ) -> None:
+        self._run = run
         self._start = start
         self._stops = stops
-        self._limit = count if limit is None else min(limit, count)
+        self._limit = count if limit is None else limit
         self._outcomes: list[StepOutcome | None] = [None] * count
         self._next = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._context = copy_context()
         self._stopped = False
 
     async def run(self) -> FannedOut:
         """Run all children, or as many as there were before one stopped the others."""
-        if self._limit == 1:
-            await self._work_inline()
-            return FannedOut(self._outcomes)
         self._add_worker()
         cut: BaseException | None = None
         while self._tasks:
@@ -66,43 +68,43 @@ class FanOut:
                     self._stop()
         return FannedOut(self._outcomes, cut)
 
-    async def _work_inline(self) -> None:
-        while self._next < len(self._outcomes) and not self._stopped:
-            number = self._next
-            self._next += 1
-            outcome = await self._start(number)
-            self._outcomes[number] = outcome
-            self._stopped = self._stops(outcome)
-
     def _add_worker(self) -> None:
-        task = asyncio.create_task(self._work())
+        task = asyncio.create_task(self._work(), context=self._context.copy())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _work(self) -> None:
         for _ in range(2):
-            if self._next < len(self._outcomes) - 1 and len(self._tasks) < self._limit:
+            if self._waiting() > 1 and len(self._tasks) < self._limit:
                 self._add_worker()
-        context = copy_context()
-        while self._next < len(self._outcomes) and not self._stopped:
+        run = self._run
+        while self._waiting():
             number = self._next
             self._next += 1
             outcome = await self._start(number)
             if self._stopped and isinstance(outcome, Aborted):
                 outcome = _cancelled(outcome)
             self._outcomes[number] = outcome
-            if not self._stopped and self._stops(outcome):
+            if self._stops(outcome):
                 self._stop()
-            if number % YIELD_EVERY == YIELD_EVERY - 1:
-                await asyncio.sleep(0)
-            if copy_context() != context:
+            run.busy += 1
+            if run.busy >= YIELD_EVERY:
+                await turn(run)
+            # Values that cannot be compared raise, and count as changed.
+            if caught_inline(operator.eq, copy_context(), self._context) is not True:
                 # What a child set in its context variables is not the next one's affair.
-                if self._next < len(self._outcomes) and not self._stopped:
+                if self._waiting():
                     self._add_worker()
                 return
 
+    def _waiting(self) -> int:
+        """How many children have still to start."""
+        return 0 if self._stopped else len(self._outcomes) - self._next
+
     def _stop(self) -> None:
-        """Start nothing more, and cancel what is in flight."""
+        """Start nothing more, and cancel what is in flight: once, so that it can clean up."""
+        if self._stopped:
+            return
         self._stopped = True
         current = asyncio.current_task()
         for task in self._tasks:
@@ -111,7 +113,13 @@ class FanOut:
 
 
 def _cancelled(outcome: Aborted) -> Aborted:
-    """An interrupt that was no human's: a sibling ended, and this one with it."""
+    """An interrupt that was no human's, all the way down: a sibling ended, and this one with it."""
     if outcome.reason is not AbortReason.INTERRUPTED:
         return outcome
-    return replace(outcome, reason=AbortReason.CANCELLED, message="cancelled with its siblings")
+    children = [_cancelled(one) if isinstance(one, Aborted) else one for one in outcome.children]
+    return replace(
+        outcome,
+        reason=AbortReason.CANCELLED,
+        message="cancelled with its siblings",
+        children=children,
+    )

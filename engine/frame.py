@@ -12,29 +12,32 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
 from enum import IntFlag
 from types import MappingProxyType
 from typing import Generic, TypeAlias, TypeVar, cast
 
 from pydantic import BaseModel
 
+from .context import HumanAnswer, PipelineContext, show
 from .errors import ConfigurationError, ContextTypeError, DuplicatePath
 from .hooks import EventStream, Hook
 from .journal import Journal
-from .outcomes import Chunk
+from .outcomes import OnChunk, RunStatus
 from .path import FramePath, Segment, SegmentKind, step_segment
+from .references import StateProviders
 from .sealed import draft_of
 from .steps import AnyStep, Node, Step, name_of, steps_of
 from .usage import Quota, UsageLimits
 
 ContextT = TypeVar("ContextT", bound=BaseModel)
 
-OnChunk: TypeAlias = Callable[[Chunk], Awaitable[None] | None]
 Extensions: TypeAlias = Mapping[str, object]
 
 _NO_EXTENSIONS: Extensions = MappingProxyType({})
+_NO_PROVIDERS: StateProviders = MappingProxyType({})
 
 
 class Facility(IntFlag):
@@ -44,20 +47,23 @@ class Facility(IntFlag):
     EVENTS = 1
     JOURNAL = 2
     OUTPUTS = 4
-    CONTEXT = 8
+    REFERENCES = 8
+    CONTEXT = 16
 
 
 class Run:
     """What all frames of one run share.
 
     ``outputs`` holds the newest output of each step by name, where something in the run asks for
-    it (`Facility.OUTPUTS`). The id is made when first read.
+    it (`Facility.OUTPUTS`); ``busy`` counts children since the loop has turned. The id is made
+    when first read.
     """
 
     __slots__ = (
         "_claimed",
         "_ordinals",
         "_run_id",
+        "busy",
         "events",
         "extensions",
         "facilities",
@@ -65,6 +71,7 @@ class Run:
         "on_chunk",
         "outputs",
         "resources",
+        "state_providers",
         "stream",
     )
 
@@ -79,6 +86,7 @@ class Run:
         hooks: tuple[Hook, ...] = (),
         journal: Journal | None = None,
         facilities: Facility = Facility.NONE,
+        state_providers: StateProviders = _NO_PROVIDERS,
     ) -> None:
         self._run_id = run_id
         self._claimed: set[FramePath] = set()
@@ -89,6 +97,8 @@ class Run:
         self.extensions = MappingProxyType(dict(extensions)) if extensions else _NO_EXTENSIONS
         self.events = EventStream(self.run_id, hooks) if hooks else None
         self.journal = journal
+        self.busy = 0
+        self.state_providers = state_providers
         self.outputs: dict[str, object] = {}
         self.facilities = (
             (facilities & ~Facility.JOURNAL)
@@ -102,6 +112,28 @@ class Run:
         if self._run_id is None:
             self._run_id = f"run_{os.urandom(16).hex()}"  # as random as uuid4, a fifth of its price
         return self._run_id
+
+    def apart(self) -> Run:
+        """The same run for what goes on behind it: what that puts out reaches nobody else."""
+        _ = self.run_id  # made now, so that both have it
+        own = copy(self)
+        own.outputs = dict(self.outputs)
+        return own
+
+    @property
+    def step_outputs(self) -> Mapping[str, object]:
+        """``outputs``, for readers."""
+        return MappingProxyType(self.outputs)
+
+    @property
+    def hitl_history(self) -> Sequence[HumanAnswer]:
+        """The answers that the run has been given, in order."""
+        return () if self.journal is None else self.journal.hitl_history
+
+    @property
+    def status(self) -> str:
+        """How the run stands while its steps look."""
+        return RunStatus.RUNNING
 
     def claim(self, path: FramePath) -> None:
         """Take ``path`` for one frame; `DuplicatePath` when another has it."""
@@ -230,6 +262,32 @@ branch_frame: Callable[
 )
 """As `planned_child`, for containers that have several children in flight."""
 
+BACKGROUND = (Segment(SegmentKind.BACKGROUND),)
+"""Where the body of a step in the background stands, below the frame that launched it."""
+
+
+def background_frame(launching: AnyFrame, body: Node, data: object, quota: Quota) -> AnyFrame:
+    """The frame of ``body``, which works behind the run of the frame that launches it."""
+    run, context = launching.run.apart(), launching.context
+    if isinstance(context, PipelineContext):
+        context = show(copy(context), run)
+    return replace(
+        launching,
+        run=run,
+        parent=launching,
+        segments=BACKGROUND,
+        index=None,
+        step=body,
+        data=data,
+        context=context,
+        quota=quota,
+        concurrent=True,
+    )
+
+
+hydrated_frame: Callable[[AnyFrame, BaseModel], AnyFrame] = draft_of(ExecutionFrame, ("context",))
+"""The same frame on a context whose references are loaded."""
+
 retry_frame: Callable[[AnyFrame, int, str | None], AnyFrame] = draft_of(
     ExecutionFrame, ("attempt", "feedback")
 )
@@ -270,6 +328,7 @@ def make_execution_frame(
     hooks: tuple[Hook, ...] = (),
     journal: Journal | None = None,
     facilities: Facility = Facility.NONE,
+    state_providers: StateProviders = _NO_PROVIDERS,
 ) -> ExecutionFrame[ContextT]:
     """The root frame of a run.
 
@@ -295,8 +354,11 @@ def make_execution_frame(
         hooks=hooks,
         journal=journal,
         facilities=facilities,
+        state_providers=state_providers,
     )
     step.seal()
+    if isinstance(context, PipelineContext):
+        context = show(copy(context), run)
     own_quota = quota if quota is not None else Quota(limits)
     segments = (*path.segments, *step.own_segments)
     root = _root_frame(_ANY_ROOT, run, step, data, context, own_quota, segments)

@@ -7,14 +7,15 @@ long as somebody holds a result of its run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from .context import ContextUpdate
+from .context import ContextUpdate, HumanAnswer
 from .errors import AlreadyAnswered
 from .outcomes import Failure, FrameOutcome, Success
 from .path import FramePath, Segment
+from .usage import FREE, Usage
 from .values import exactly_equal
 
 
@@ -27,13 +28,13 @@ class Decision:
 
 
 class Journal:
-    """The entries of one run.
+    """The entries of one run; ``running`` while somebody executes it.
 
     A success is final. A failure is final once its parent went on past it (`go_past`); every
     other end leaves its path open, to be run again.
     """
 
-    __slots__ = ("_answers", "_decisions", "_gone_past", "_outcomes", "running")
+    __slots__ = ("_answers", "_decisions", "_gone_past", "_outcomes", "_spent", "running")
 
     def __init__(self) -> None:
         # By segments, because tuples are hashed in C.
@@ -42,6 +43,7 @@ class Journal:
         self._decisions: dict[tuple[tuple[Segment, ...], str, int | None], Decision] = {}
         self._answers: dict[FramePath, object] = {}
         self.running = False
+        self._spent: dict[FramePath, Usage] = {}
 
     def final_outcome(self, path: FramePath) -> Success | Failure | None:
         """How the frame at ``path`` ended, if that is final."""
@@ -52,6 +54,14 @@ class Journal:
             case Failure() if path in self._gone_past:
                 return outcome
         return None
+
+    def spent_at(self, path: FramePath) -> Usage:
+        """What has been spent of the budget that begins at ``path``."""
+        return self._spent.get(path, FREE)
+
+    def spend(self, path: FramePath, spent: Usage) -> None:
+        """Note that ``spent``, in all, is gone of the budget that begins at ``path``."""
+        self._spent[path] = spent
 
     def finish(self, path: FramePath, outcome: FrameOutcome) -> None:
         """Note how the frame at ``path`` ended; an earlier end there is superseded."""
@@ -75,6 +85,15 @@ class Journal:
     def answers(self) -> Mapping[FramePath, object]:
         """The answers to the run's pauses, by the path that paused."""
         return MappingProxyType(self._answers)
+
+    @property
+    def hitl_history(self) -> Sequence[HumanAnswer]:
+        """The answers, in the order in which they came."""
+        return [HumanAnswer(str(path), value) for path, value in self._answers.items()]
+
+    def reopen(self, path: FramePath) -> None:
+        """Forget the answer at ``path``: the context refused it, and the question is open again."""
+        self._answers.pop(path, None)
 
     def answer(self, path: FramePath, value: object) -> None:
         """Note the answer to the pause at ``path``.

@@ -2,50 +2,27 @@
 
 Such a policy takes some of ``core, step, data, context, resources, limits, stream, on_chunk,
 quota, fallback_depth, cache_key, context_setter`` by name, in any order, with or without
-``**kwargs``. Its ``core`` is bound to its frame, and its context is a copy of its own, whose
-difference becomes the update. This file can be deleted whole when version 1.0 drops the form.
+``**kwargs``. Its ``core`` is bound to its frame (`FrameBoundCore`), and its context is a copy of
+its own, whose difference becomes the update. This file and ``legacy_core.py`` can be deleted whole
+when version 1.0 drops the form.
 """
 
 from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
 from typing import Protocol, cast
 
-from pydantic import BaseModel
-
-from .context_view import plain_of
-from .errors import (
-    FlujoDeprecationWarning,
-    FlujoError,
-    PausedException,
-    PipelineAbortSignal,
-    PolicyContractError,
-    StepInterrupted,
-    UsageLimitExceededError,
-)
-from .frame import AnyFrame, ExecutionFrame
-from .outcomes import (
-    Aborted,
-    AbortReason,
-    BackgroundLaunched,
-    Chunk,
-    Failure,
-    FrameOutcome,
-    Outcome,
-    Paused,
-    StepOutcome,
-    Success,
-)
-from .path import FramePath
+from .errors import FlujoDeprecationWarning, PolicyContractError
+from .frame import AnyFrame, Facility
+from .legacy_core import FrameBoundCore
+from .outcomes import FrameOutcome, Outcome
 from .policy import ExecutorPort
 from .results import StepResult
-from .step_history_tracker import feedback_in, total_usage
-from .steps import Node, name_of
-from .usage import FREE, Usage
+from .step_body import needs_of_step
+from .steps import Node
 from .user_code import Raised, caught, caught_inline
 
 _REMOVED_IN = "1.0"
@@ -116,162 +93,43 @@ class LegacyPolicyAdapter:
         self._wanted = wanted
         self.handles = handles
 
-    async def execute(self, core: ExecutorPort, frame: AnyFrame) -> StepOutcome:
+    def needs(self, step: Node) -> Facility:
+        """What the step asks for, and whatever may be made of an argument list."""
+        asked = Facility.CONTEXT if "context" in self._wanted else Facility.NONE
+        return needs_of_step(step) | Facility.JOURNAL | asked
+
+    async def execute(self, core: ExecutorPort, frame: AnyFrame) -> FrameOutcome:
         """Call the policy with what it names; its answer as an outcome."""
-        context = None if frame.context is None else core.contexts.isolate(frame.context)
-        bound = FrameBoundCore(core, frame, context)
+        bound = FrameBoundCore(core, frame)
+        heard = frame.stream or frame.on_chunk is not None or frame.run.events is not None
         known: dict[str, object] = {
             "core": bound,
             "step": frame.step,
             "data": frame.data,
-            "context": context,
+            "context": bound.context,
             "resources": frame.resources,
             "limits": frame.limits,
             "stream": frame.stream,
-            "on_chunk": frame.on_chunk,
-            "quota": frame.quota,
-            "fallback_depth": 0,
-            "_fallback_depth": 0,
+            "on_chunk": bound.give_chunk if heard else None,
+            "quota": bound.quota,
+            "fallback_depth": bound.fallback_depth,
+            "_fallback_depth": bound.fallback_depth,
             "cache_key": None,
             "breach_event": None,
-            "context_setter": bound.ignore_context,
+            "context_setter": bound.set_context,
         }
         given = {name: known[name] for name in self._wanted}
         answer: object = caught_inline(partial(self._policy.execute, **given))
         if inspect.isawaitable(answer):
             answer = await caught(answer)
-        stopped = next((child for child in bound.outcomes if isinstance(child, Aborted)), None)
-        if stopped is not None:  # whatever the policy made of it
-            outcome: StepOutcome = replace(stopped, children=bound.outcomes)
-        elif isinstance(answer, Raised):
-            cause = core.failures.cause_of(answer.error)
-            return core.failures.build(frame, cause, children=bound.outcomes)
-        else:
-            outcome = _outcome_of(answer, bound.outcomes)
-        if not isinstance(outcome, Success) or outcome.update is not None:
-            return outcome
-        if context is None or frame.context is None:
-            return outcome
-        return replace(outcome, update=core.contexts.diff(frame.context, context))
-
-
-class FrameBoundCore:
-    """The core as an older policy knows it: what it makes and runs are children of its frame."""
-
-    def __init__(self, core: ExecutorPort, frame: AnyFrame, context: BaseModel | None) -> None:
-        self._core = core
-        self._frame = frame
-        self._context = context
-        self._contexts: dict[int, BaseModel | None] = {}
-        self.outcomes: list[FrameOutcome] = []
-
-    def make_execution_frame(
-        self, step: Node, data: object = None, context: BaseModel | None = None, **_: object
-    ) -> AnyFrame:
-        """A frame for a child; everything else is inherited from the policy's own frame.
-
-        Without ``context`` the child works on the policy's.
-        """
-        own = self._context if context is None else context
-        given = None if own is None else plain_of(own)
-        frame = self._core.child_frame(self._frame, step, data, context=given)
-        self._contexts[id(frame)] = own
-        return frame
-
-    async def execute(
-        self,
-        step: Node | AnyFrame,
-        data: object = None,
-        context: BaseModel | None = None,
-        **_: object,
-    ) -> StepResult:
-        """Run a child, given as a frame or by its step and input, and return its result.
-
-        What the child changed is merged into its context in place. A pause or abort travels as
-        the exception that older policies know.
-        """
-        frame = (
-            step
-            if isinstance(step, ExecutionFrame)
-            else self.make_execution_frame(step, data, context)
-        )
-        outcome = await self._core.run(frame)
-        if isinstance(outcome, Chunk):
-            raise PolicyContractError("a frame cannot end with a Chunk")
-        self.outcomes.append(outcome)
-        return self._result_of(outcome, frame, self._contexts.pop(id(frame), None))
-
-    def _result_of(
-        self, outcome: FrameOutcome, frame: AnyFrame, context: BaseModel | None
-    ) -> StepResult:
-        match outcome:
-            case Paused(message=message):
-                raise PausedException(message)
-            case Aborted(reason=reason, message=message):
-                raise _SIGNALS[reason](message)
-            case Success(output=output, update=update):
-                if update is not None and context is not None:
-                    self._core.contexts.merge_into(context, update)
-                return _result(outcome, frame, output)
-            case Failure() | BackgroundLaunched():
-                return _result(outcome, frame, None)
-
-    def ignore_context(self, *_: object) -> None:
-        """The ``context_setter`` of an older policy; its context's difference is taken anyway."""
-
-
-_SIGNALS: dict[AbortReason, type[FlujoError]] = {
-    AbortReason.INTERRUPTED: StepInterrupted,
-    AbortReason.QUOTA: UsageLimitExceededError,
-    AbortReason.SIGNAL: PipelineAbortSignal,
-}
-
-
-def _outcome_of(answer: object, children: Sequence[FrameOutcome]) -> StepOutcome:
-    """An older policy's answer as an outcome; what is neither is left to the invoker to refuse.
-
-    A raw result's usage includes its children's, an outcome's does not.
-    """
-    if isinstance(answer, Outcome):
-        return cast(FrameOutcome, replace(answer, children=(*answer.children, *children)))
-    if not isinstance(answer, StepResult):
-        return cast(StepOutcome, answer)
-    usage = _own_usage(answer, children) or None
-    if answer.success:
-        return Success(
-            output=answer.output, attempts=answer.attempts, usage=usage, children=children
-        )
-    feedback = answer.feedback or "the policy gave no reason"
-    return Failure(
-        error=FlujoError(feedback),
-        feedback=feedback,
-        attempts=answer.attempts,
-        usage=usage,
-        children=children,
-    )
-
-
-def _own_usage(answer: StepResult, children: Sequence[FrameOutcome]) -> Usage:
-    whole = Usage.of(cost_usd=answer.cost_usd, tokens=answer.token_counts)
-    inside = sum(map(total_usage, children), FREE)
-    cost, tokens = whole.cost_micros - inside.cost_micros, whole.tokens - inside.tokens
-    return Usage(max(cost, 0), max(tokens, 0))
-
-
-def _result(
-    outcome: Success | Failure | BackgroundLaunched, frame: AnyFrame, output: object
-) -> StepResult:
-    above = FramePath() if frame.parent is None else frame.parent.path
-    path = FramePath((*above.segments, *frame.segments))
-    used = total_usage(outcome)
-    return StepResult(
-        name=name_of(frame.step),
-        path=path,
-        output=output,
-        success=not isinstance(outcome, Failure),
-        attempts=outcome.attempts,
-        latency_s=outcome.latency_s,
-        token_counts=used.tokens,
-        cost_usd=used.cost_usd,
-        feedback=feedback_in(outcome),
-    )
+        answer = await bound.settled(answer)
+        if not isinstance(answer, Outcome | StepResult | Raised):
+            answer = Raised(
+                PolicyContractError(
+                    f"{type(self._policy).__name__} returned {type(answer).__name__} at "
+                    f"{frame.path}; a policy with an argument list returns a StepResult or an "
+                    "outcome"
+                )
+            )
+        outcome = caught_inline(bound.outcome_of, answer)
+        return bound.failed(outcome.error) if isinstance(outcome, Raised) else outcome

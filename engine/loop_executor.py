@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TypeAlias
@@ -14,7 +13,7 @@ from .frame import AnyFrame, planned_child
 from .journal import Decision
 from .outcomes import BackgroundLaunched, Failure, StepOutcome, Success, make_success
 from .output_sinks import with_output
-from .passing import YIELD_EVERY, passed_on
+from .passing import YIELD_EVERY, ended, passed_on, turn
 from .policy import ExecutorPort
 from .step_kinds import Decider, LoopStep
 from .steps import steps_of
@@ -69,40 +68,32 @@ class LoopExecutor:
     async def run(self, frame: AnyFrame) -> StepOutcome:
         """Run ``frame``."""
         now = _Progress(self, frame)
+        goes_on = True
         if self.first is not None:
             asked = await self.first.ask(self.core, frame, now.context, now.data, CONTEXT)
-            now.take_input(asked, "initial_input_mapper_error")
-        call = self.core.calls(frame)[self.body]
-        while now.ended is None:
-            outcome = await call(now.child())
-            now.take_outcome(outcome)
-            if now.ended is not None:
-                break
+            goes_on = now.take_input(asked, "initial_input_mapper_error")
+        call, run = self.core.calls(frame)[self.body], frame.run
+        while goes_on and now.take_outcome(await call(now.child())):
             number = len(now.children)
-            if number % YIELD_EVERY == 0:
-                await asyncio.sleep(0)
+            run.busy += 1
+            if run.busy >= YIELD_EVERY:
+                await turn(run)
             if now.may_ask_at_once:
-                answer = now.exit_answer()
+                answer = self.exit.at_once(now.data, None)
                 exits = answer if type(answer) is bool else now.take_exit(await decided(answer))
             else:
                 asked = await self.exit.ask(
                     self.core, frame, now.context, now.data, CONTEXT, number=number
                 )
                 exits = now.take_exit(asked)
-            now.follow(decide_loop(exits, number, self.step.max_loops))
-            if now.ended is None and self.next is not None:
+            goes_on = now.follow(decide_loop(exits, number, self.step.max_loops))
+            if goes_on and self.next is not None:
+                context, data = now.context, now.data
                 asked = await self.next.ask(
-                    self.core,
-                    frame,
-                    now.context,
-                    now.data,
-                    CONTEXT,
-                    number,
-                    frame.data,
-                    number=number,
+                    self.core, frame, context, data, CONTEXT, number, frame.data, number=number
                 )
-                now.take_input(asked, "iteration_input_mapper_error")
-        if now.ended == _BY_CONDITION and self.last is not None:
+                goes_on = now.take_input(asked, "iteration_input_mapper_error")
+        if now.has_exited and self.last is not None:
             asked = await self.last.ask(self.core, frame, now.context, now.data, CONTEXT)
             now.take_input(asked, "loop_output_mapper_error")
         return now.outcome()
@@ -135,7 +126,7 @@ class _Progress:
         self.children: list[StepOutcome] = []
         self.ended: str | None = None
         self.cause: BaseException | None = None
-        without_context = loop.exit.of_one or frame.context is None
+        without_context = not loop.exit.takes_context or frame.context is None
         self.may_ask_at_once = without_context and frame.run.journal is None
 
     def child(self) -> AnyFrame:
@@ -146,79 +137,86 @@ class _Progress:
             frame, frame, loop.segments, number, loop.body, self.data, self.context, 1, None
         )
 
-    def take_outcome(self, outcome: StepOutcome) -> None:
-        """Go on from an iteration's outcome, or end as it did."""
+    @property
+    def has_exited(self) -> bool:
+        """Whether the exit condition has held."""
+        return self.ended == _BY_CONDITION
+
+    def take_outcome(self, outcome: StepOutcome) -> bool:
+        """Go on from an iteration's outcome (true), or end as it did."""
         self.children.append(outcome)
         if type(outcome) is Success:
             self.data = outcome.output
-            if outcome.update is not None:
-                self._merge(outcome.update, "merge_error")
-        elif type(outcome) is not BackgroundLaunched:
+            return outcome.update is None or self._merge(outcome.update, "merge_error")
+        if type(outcome) is not BackgroundLaunched:
             self.ended = "body_step_error" if isinstance(outcome, Failure) else "stopped"
-
-    def exit_answer(self) -> object:
-        """What the exit condition returns, where asking takes no more than a call."""
-        asked = self.loop.exit
-        if asked.of_one:
-            return caught_inline(asked.function, self.data)
-        return caught_inline(asked.function, self.data, None)
+            return False
+        return True
 
     def take_exit(self, asked: Decision | Raised) -> bool:
         """Whether the exit condition holds."""
         if isinstance(asked, Raised):
             return self.fail("exit_condition_error", asked.error)
-        if asked.update is not None:
-            self._merge(asked.update, "exit_condition_error")
+        if asked.update is not None and not self._merge(asked.update, "exit_condition_error"):
+            return False
         holds = caught_inline(bool, asked.value)
         if isinstance(holds, Raised):
             return self.fail("exit_condition_error", holds.error)
         return holds
 
-    def follow(self, decision: LoopDecision) -> None:
-        """Take the decision on what follows, unless something has ended the loop already."""
+    def follow(self, decision: LoopDecision) -> bool:
+        """Whether another iteration follows, unless something has ended the loop already."""
         if self.ended is not None:
-            return
+            return False
         match decision:
+            case Continue():
+                return True
             case Stop():
                 self.ended = _BY_CONDITION
+                return False
             case Fail(reason=reason):
                 error = MaxLoopsReached(
-                    f"reached max_loops: the exit condition did not hold after "
-                    f"{len(self.children)} iterations"
+                    f"reached max_loops: the exit condition of {self.loop.step.name!r} did not "
+                    f"hold after {len(self.children)} iterations (at {self.frame.path})"
                 )
-                self.fail(reason, error)
+                return self.fail(reason, error)
 
-    def take_input(self, asked: Decision | Raised, reason: str) -> None:
+    def take_input(self, asked: Decision | Raised, reason: str) -> bool:
         """Go on with what a mapper made of the data; ``reason`` is said if it raised."""
         if isinstance(asked, Raised):
-            self.fail(reason, asked.error)
-            return
+            return self.fail(reason, asked.error)
         self.data = asked.value
-        if asked.update is not None:
-            self._merge(asked.update, reason)
+        return asked.update is None or self._merge(asked.update, reason)
 
     def fail(self, reason: str, error: BaseException) -> bool:
-        """End the loop with ``error``; no exit condition holds any more."""
+        """End the loop with ``error``. False: it does not go on, and nothing holds."""
         self.ended, self.cause = reason, self.loop.core.failures.cause_of(error)
         return False
 
-    def _merge(self, update: ContextUpdate, reason: str) -> None:
+    def _merge(self, update: ContextUpdate, reason: str) -> bool:
         if self.context is None:
-            return
+            return True
         merged = caught_inline(self.loop.core.contexts.merge, self.context, update)
         if isinstance(merged, Raised):
-            self.fail(reason, merged.error)
-        else:
-            self.context = merged
+            return self.fail(reason, merged.error)
+        self.context = merged
+        return True
+
+    def _metadata(self) -> dict[str, object]:
+        return {"exit_reason": self.ended, "iterations": len(self.children)}
+
+    def _update(self) -> ContextUpdate | None:
+        base, context = self.frame.context, self.context
+        contexts = self.loop.core.contexts
+        update = None if base is None or context is None else contexts.net(base, context)
+        return with_output(self.loop.core, self.loop.step, base, update, self.data)
 
     def outcome(self) -> StepOutcome:
         """How the loop ended."""
         frame, core, step = self.frame, self.loop.core, self.loop.step
-        metadata = {"exit_reason": self.ended, "iterations": len(self.children)}
         latency = perf_counter() - self.started
-        if self.ended == _BY_CONDITION:
-            update = core.contexts.net(frame.context, self.context)
-            sunk = caught_inline(with_output, core, step, frame.context, update, self.data)
+        if self.has_exited:
+            sunk = caught_inline(self._update)
             if not isinstance(sunk, Raised):
                 return make_success(
                     step,
@@ -228,13 +226,14 @@ class _Progress:
                     latency,
                     None,
                     self.children,
-                    metadata,
+                    self._metadata(),
                     self.data,
                     sunk,
                 )
             self.fail("merge_error", sunk.error)
+        metadata = self._metadata()
         if self.cause is None:
-            passed = passed_on(self.children[-1], frame, self.children, latency, metadata)
+            passed = passed_on(ended(self.children[-1]), frame, self.children, latency, metadata)
             if isinstance(passed, Failure):
                 feedback = f"Loop body failed: {passed.feedback}"
                 return replace(passed, feedback=feedback, attempts=len(self.children))

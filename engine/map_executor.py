@@ -7,6 +7,7 @@ from dataclasses import replace
 from time import perf_counter
 from typing import TypeAlias, cast
 
+from .errors import UnusableInput
 from .fan_out import FannedOut, FanOut
 from .frame import AnyFrame, branch_frame
 from .journal import Decision
@@ -73,7 +74,7 @@ class MapExecutor:
 
         if not items:
             return self._ended(frame, started, items, FannedOut(()))
-        fanned = await FanOut(len(items), start, self._stops, limit).run()
+        fanned = await FanOut(frame.run, len(items), start, self._stops, limit).run()
         return self._ended(frame, started, items, fanned)
 
     def _items_of(self, frame: AnyFrame) -> list[object] | Raised:
@@ -94,16 +95,17 @@ class MapExecutor:
         if name is not None:
             if frame.context is None or name not in state_of(frame.context):
                 held = "no context" if frame.context is None else type(frame.context).__name__
-                raise TypeError(
-                    f"iterable_input names {name!r}, a field of the context; {held} has none"
+                raise UnusableInput(
+                    f"iterable_input names {name!r}, a field of the context; {held} has none "
+                    f"(at {frame.path})"
                 )
             # A copy of its own: the items are given to steps, which may write to them.
             source = getattr(self.core.contexts.isolate(frame.context), name)
             where = f"context.{name}"
         if isinstance(source, str | bytes) or not isinstance(source, Iterable):
-            raise TypeError(
-                f"a map goes over a list or another iterable; {where} is "
-                f"{type(source).__name__}: {source!r:.60}"
+            raise UnusableInput(
+                f"map {self.step.name!r} goes over a list or another iterable; {where} is "
+                f"{type(source).__name__}: {source!r:.60} (at {frame.path})"
             )
         if isinstance(source, set | frozenset):
             return sorted(source, key=lambda item: (type(item).__name__, repr(item)))
@@ -125,15 +127,22 @@ class MapExecutor:
         children = [outcome for outcome in fanned.outcomes if outcome is not None]
         if fanned.cut is not None:
             return self._failed(frame, started, fanned.cut, children)
-        aborted = [one for one in children if _is_aborted(one)]
+        aborted = [one for one in children if isinstance(one, Aborted)]
+        # What was cancelled with its siblings is not what ended the map.
+        aborted.sort(key=lambda one: one.reason is AbortReason.CANCELLED)
         failed = [one for one in children if isinstance(one, Failure) and not self.keeps]
         paused = [one for one in children if isinstance(one, Paused)]
         metadata = {"items": len(fanned.outcomes)}
-        for ends in (aborted, failed, paused):
-            if ends:
-                latency = perf_counter() - started
-                passed = passed_on(ends[0], frame, children, latency, metadata)
-                return _told(passed, ends)
+        latency = perf_counter() - started
+        if aborted and not (failed and aborted[0].reason is AbortReason.CANCELLED):
+            return passed_on(aborted[0], frame, children, latency, metadata)
+        if failed:
+            told = f"item [{failed[0].index}] failed: {failed[0].feedback}"
+            return replace(passed_on(failed[0], frame, children, latency, metadata), feedback=told)
+        if paused:
+            told = "; ".join(one.message for one in paused)
+            passed = passed_on(paused[0], frame, children, latency, metadata)
+            return replace(passed, message=told, schema=None)
         output = [
             self._output_of(frame, one, item) for one, item in zip(children, items, strict=True)
         ]
@@ -184,18 +193,3 @@ class MapExecutor:
         cause = self.core.failures.cause_of(error)
         latency = perf_counter() - started
         return self.core.failures.build(frame, cause, latency_s=latency, children=children)
-
-
-def _is_aborted(outcome: StepOutcome) -> bool:
-    return isinstance(outcome, Aborted) and outcome.reason is not AbortReason.CANCELLED
-
-
-def _told(passed: StepOutcome, ends: list[StepOutcome]) -> StepOutcome:
-    """The map's outcome with what its items said."""
-    match passed:
-        case Failure(feedback=feedback):
-            return replace(passed, feedback=f"item [{ends[0].index}] failed: {feedback}")
-        case Paused():
-            message = "; ".join(one.message for one in ends if isinstance(one, Paused))
-            return replace(passed, message=message, schema=None)
-    return passed

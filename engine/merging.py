@@ -27,7 +27,7 @@ class MergeStrategy(Enum):
     """What becomes of a path that several branches changed and whose field declares no `Merge`.
 
     A change inside of what another branch deleted or replaced meets that change. Dicts that
-    branches put where none was meet key by key.
+    branches put where none was meet key by key, except under ``ERROR_ON_CONFLICT``.
     """
 
     NO_MERGE = "no_merge"

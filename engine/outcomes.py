@@ -6,7 +6,7 @@ results and path texts are made from them when somebody reads them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import TypeAlias
@@ -114,6 +114,9 @@ class Chunk:
     path: FramePath
     attempt: int = 1
 
+
+OnChunk: TypeAlias = Callable[[Chunk], Awaitable[None] | None]
+"""Who gets the chunks of streaming steps, as they arrive."""
 
 FrameOutcome: TypeAlias = Success | Failure | Paused | Aborted | BackgroundLaunched
 StepOutcome: TypeAlias = FrameOutcome | Chunk

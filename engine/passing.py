@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from .errors import PolicyContractError
-from .frame import AnyFrame
-from .outcomes import Chunk, FrameOutcome, StepOutcome
+from .frame import AnyFrame, Run
+from .outcomes import Chunk, FrameOutcome, Outcome, StepOutcome
 from .usage import NO_METADATA
 
 YIELD_EVERY = 64
-"""After so many children a container lets the loop turn once.
+"""After so many children, in whatever containers of a run, one lets the loop turn (`turn`).
 
 Steps that never suspend would keep an interrupt, a widget or a sibling waiting for ever.
 """
 
 
+async def turn(run: Run) -> None:
+    """Let the loop turn once."""
+    run.busy = 0
+    await asyncio.sleep(0)
+
+
+OutcomeT = TypeVar("OutcomeT", bound=Outcome)
+
+
+def ended(outcome: StepOutcome) -> FrameOutcome:
+    """``outcome`` as the end of a child, which a chunk is not."""
+    if isinstance(outcome, Chunk):
+        raise PolicyContractError(f"a frame cannot end with a Chunk (at {outcome.path})")
+    return outcome
+
+
 def passed_on(
-    outcome: StepOutcome,
+    outcome: OutcomeT,
     frame: AnyFrame,
     children: Sequence[StepOutcome],
     latency_s: float,
     metadata: Mapping[str, object] = NO_METADATA,
-) -> FrameOutcome:
+) -> OutcomeT:
     """``outcome``, which a child of ``frame`` ended with, as that of ``frame`` itself."""
-    if isinstance(outcome, Chunk):
-        raise PolicyContractError(f"a frame cannot end with a Chunk (below {frame.path})")
     return replace(
         outcome,
         step=frame.step,

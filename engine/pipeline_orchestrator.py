@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from time import perf_counter
 from typing import cast
 
 from .frame import AnyFrame, Facility, planned_child, planned_steps
 from .outcomes import BackgroundLaunched, StepOutcome, Success, make_success
-from .passing import YIELD_EVERY, passed_on
+from .passing import YIELD_EVERY, ended, passed_on, turn
 from .policy import Call, ExecutorPort
 from .steps import AnyPipeline, Node, Pipeline
 from .usage import NO_METADATA
@@ -39,7 +38,7 @@ class PipelineOrchestrator:
 
         async def call(frame: AnyFrame) -> StepOutcome:
             started = perf_counter()
-            calls = core.calls(frame)
+            run, calls = frame.run, core.calls(frame)
             data = frame.data
             before = context = frame.context
             children: list[StepOutcome] = []
@@ -47,8 +46,9 @@ class PipelineOrchestrator:
                 child = planned_child(frame, frame, segments, None, one, data, context, 1, None)
                 outcome = await calls[one](child)
                 children.append(outcome)
-                if len(children) % YIELD_EVERY == 0:
-                    await asyncio.sleep(0)
+                run.busy += 1
+                if run.busy >= YIELD_EVERY:
+                    await turn(run)
                 if type(outcome) is Success:
                     data = outcome.output
                     if outcome.update is not None and context is not None:
@@ -62,7 +62,7 @@ class PipelineOrchestrator:
                             )
                         context = merged
                 elif type(outcome) is not BackgroundLaunched:
-                    return passed_on(outcome, frame, children, perf_counter() - started)
+                    return passed_on(ended(outcome), frame, children, perf_counter() - started)
             update = None
             if before is not None and context is not None and context is not before:
                 update = core.contexts.net(before, context)

@@ -15,16 +15,16 @@ from difflib import get_close_matches
 from typing import TypeAlias
 
 from pydantic import BaseModel
-from pydantic_core import to_json
 
 from .errors import TemplateResolutionError
 from .step_config import JSONValue
+from .user_code import Raised, caught_inline
 from .values import state_of
 
 Roots: TypeAlias = Mapping[str, object]
 """What placeholders can begin with, by name."""
 
-_PART = re.compile(r"\.?([^\W\d]\w*|\d+)|\[(\d+)\]|\[\"([^\"]*)\"\]|\['([^']*)'\]")
+_PART = re.compile(r"\.?([^\W\d]\w*|[0-9]+)|\[([0-9]+)\]|\[\"([^\"]*)\"\]|\['([^']*)'\]")
 _MISSING = object()
 
 
@@ -70,18 +70,18 @@ def _paths_in(template: JSONValue) -> Iterator[str]:
 
 def _pieces(template: str) -> Iterator[tuple[str, bool]]:
     """The parts of a text: plain ones, and the paths of placeholders."""
-    rest = template
+    at = 0
     while True:
-        before, opened, after = rest.partition("{{")
-        path, closed, beyond = after.partition("}}")
-        if not opened or not closed:
-            if rest:
-                yield rest, False
+        opened = template.find("{{", at)
+        closed = template.find("}}", opened + 2) if opened >= 0 else -1
+        if closed < 0:
+            if at < len(template):
+                yield template[at:], False
             return
-        if before:
-            yield before, False
-        yield path.strip(), True
-        rest = beyond
+        if opened > at:
+            yield template[at:opened], False
+        yield template[opened + 2 : closed].strip(), True
+        at = closed + 2
 
 
 def _value_of(path: str, roots: Roots, where: str) -> object:
@@ -108,21 +108,25 @@ def _parts_of(path: str, where: str) -> list[str]:
         at = found.end()
     if at < len(path) or not parts or any(part.startswith("_") for part in parts):
         raise TemplateResolutionError(
-            f"{{{{ {path} }}}} in {where} is no placeholder: write a path such as "
+            f"{{{{ {_short(path)} }}}} in {where} is no placeholder: write a path such as "
             "{{ data.field }} or {{ data.rows[0] }}; names that begin with _ are not shown"
         )
     return parts
 
 
+def _is_index(part: str) -> bool:
+    return part.isascii() and part.isdigit() and len(part) < 10
+
+
 def _part_of(value: object, part: str) -> object:
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        if part.isdigit() and int(part) < len(value):
+        if _is_index(part) and int(part) < len(value):
             return value[int(part)]
         if not isinstance(value, tuple) or part not in getattr(value, "_fields", ()):
             return _MISSING
         return getattr(value, part)
     held = _held_by(value)
-    return held.get(part, held.get(int(part), _MISSING) if part.isdigit() else _MISSING)
+    return held.get(part, held.get(int(part), _MISSING) if _is_index(part) else _MISSING)
 
 
 def _held_by(value: object) -> Mapping[object, object]:
@@ -130,7 +134,7 @@ def _held_by(value: object) -> Mapping[object, object]:
     if isinstance(value, Mapping):
         return value
     if isinstance(value, BaseModel):
-        return {**state_of(value)}
+        return dict(state_of(value).items())
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
     return {**getattr(value, "__dict__", {})}
@@ -146,7 +150,8 @@ def _what_is_there(path: str, before: Sequence[str], part: str, value: object, w
     above = ".".join(before) if before else "the placeholders of a step"
     there = ", ".join(held[:8]) or f"nothing ({type(value).__name__})"
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"{{{{ {path} }}}} in {where}: {above} has no {part!r}; it has {there}{hint}"
+    asked = f"{{{{ {_short(path)} }}}} in {where}: {_short(above)} "
+    return f"{asked}has no {_short(part)!r}; it has {there}{hint}"
 
 
 def rendered(value: object) -> str:
@@ -154,7 +159,22 @@ def rendered(value: object) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, BaseModel):
-        return value.model_dump_json()
+        text = caught_inline(BaseModel.model_dump_json, value)
+        return str(value) if isinstance(text, Raised) else text
     if isinstance(value, Mapping | list | tuple):
-        return to_json(value, fallback=str).decode()
+        text = caught_inline(_as_json, value)
+        return str(value) if isinstance(text, Raised) else text
     return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
+
+
+def _short(text: str) -> str:
+    return text if len(text) < 100 else f"{text[:60]} … {text[-20:]}"
+
+
+def _as_json(value: object) -> str:
+    return json.dumps(value, default=_plain, ensure_ascii=False)
+
+
+def _plain(value: object) -> object:
+    """What stands for a value that JSON does not know."""
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else str(value)

@@ -8,10 +8,12 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 from pydantic import BaseModel
 
+from .background_task_manager import BackgroundTaskManager
+from .cache_manager import CacheManager
 from .context_update_manager import ContextUpdateManager
 from .failure_builder import FailureBuilder
 from .frame import AnyFrame, Facility
-from .outcomes import StepOutcome
+from .outcomes import FrameOutcome, StepOutcome
 from .path import Segment
 from .quota_manager import QuotaManager
 from .step_history_tracker import StepHistoryTracker
@@ -40,11 +42,22 @@ class ExecutorPort(Protocol):
         """Exceptions to outcomes."""
 
     @property
+    def cache(self) -> CacheManager:
+        """What cached steps gave."""
+
+    @property
     def history(self) -> StepHistoryTracker:
         """Outcomes to step results."""
 
+    @property
+    def tasks(self) -> BackgroundTaskManager:
+        """What goes on behind the runs."""
+
     def run(self, frame: AnyFrame) -> Awaitable[StepOutcome]:
         """Run a frame: a child that `child_frame` made."""
+
+    async def run_root(self, frame: AnyFrame) -> FrameOutcome:
+        """Run a frame that nothing above it waits for, to its end, whatever end that is."""
 
     def calls(self, frame: AnyFrame) -> Mapping[Node, Call]:
         """The calls of a run of ``frame``'s kind; a step that has none yet gets one on look-up."""

@@ -20,9 +20,8 @@ class Rate:
     period_s: float
 
 
-def rate_of(text: str, where: str) -> Rate:
-    """The rate that ``text`` says; `ConfigurationError`, which names ``where``, when it says none.
-    """
+def rate_of(text: object, where: str) -> Rate:
+    """The rate that ``text`` says. Raises `ConfigurationError`, which names ``where``."""
     found = _RATE.fullmatch(text) if isinstance(text, str) else None
     if found is None:
         raise ConfigurationError(

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from pydantic import BaseModel
 
 from .journal import Journal
-from .outcomes import RunStatus
+from .outcomes import OnChunk, RunStatus
 from .path import FramePath
 from .step_config import JSONValue
 from .steps import Node
-from .usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +53,24 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What a run is asked for with; it holds for all of the run, however often it is resumed."""
+
+    node: Node
+    data: object
+    run_id: str | None
+    stream: bool
+    on_chunk: OnChunk | None
+    extensions: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class Resumption:
     """What a paused run goes on from."""
 
-    journal: Journal
-    data: object
+    request: RunRequest
     context: BaseModel
-    spent: Usage
+    journal: Journal
 
 
 @dataclass(frozen=True, slots=True)

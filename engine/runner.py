@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import replace
 
 from pydantic import BaseModel, ValidationError
 
 from .answers import answer_of
-from .context import PipelineContext
+from .context import PipelineContext, show
+from .ended_run import EndedRun
 from .errors import (
     ConfigurationError,
     ContextTypeError,
@@ -20,7 +22,7 @@ from .errors import (
     UsageLimitExceededError,
 )
 from .executor_core import ExecutorCore
-from .frame import AnyFrame, Extensions, Facility, OnChunk, make_execution_frame
+from .frame import AnyFrame, Extensions, Facility, make_execution_frame
 from .hooks import Hook, Listener
 from .journal import Journal
 from .outcomes import (
@@ -28,6 +30,7 @@ from .outcomes import (
     AbortReason,
     Chunk,
     FrameOutcome,
+    OnChunk,
     Paused,
     RunStatus,
     Success,
@@ -35,7 +38,7 @@ from .outcomes import (
 )
 from .path import FramePath
 from .policy_registry import PolicyRegistry
-from .results import AnswerRecorded, Pause, PipelineResult, Resumption
+from .results import AnswerRecorded, Pause, PipelineResult, Resumption, RunRequest
 from .run_handle import RunHandle
 from .step_history_tracker import StepHistoryTracker
 from .step_kinds import HumanInTheLoopStep, ImportStep
@@ -101,10 +104,10 @@ class Flujo:
         ``extensions`` are further parameters for policies, read as ``frame.extensions``.
         """
         node = _slice(self._pipeline, until, only)
-        given = _Given(node, data, run_id, on_chunk, extensions or {})
 
         def start(hooks: tuple[Hook, ...], stream: bool) -> Coroutine[None, None, PipelineResult]:
-            return self._run(given, hooks, stream)
+            request = RunRequest(node, data, run_id, stream, on_chunk, extensions or {})
+            return self._run(request, hooks)
 
         return RunHandle(start, on_chunk is not None)
 
@@ -164,8 +167,7 @@ class Flujo:
         state.journal.answer(asked.path, answer)
         if state.journal.running:
             return AnswerRecorded(paused.run_id, asked.path)
-        given = _Given(self._pipeline, state.data, paused.run_id, None, {})
-        return await self._run(given, (), False, state)
+        return await self._run(replace(state.request, run_id=paused.run_id), (), state)
 
     def as_step(self, name: str, *, inherit_context: bool = True) -> ImportStep[object, object]:
         """This runner's pipeline as one step of another; its output is a `PipelineResult`.
@@ -185,27 +187,18 @@ class Flujo:
         )
 
     async def _run(
-        self,
-        given: _Given,
-        hooks: tuple[Hook, ...],
-        stream: bool,
-        state: Resumption | None = None,
+        self, request: RunRequest, hooks: tuple[Hook, ...], state: Resumption | None = None
     ) -> PipelineResult:
         """Run, or go on from ``state``; again while questions were answered meanwhile."""
-        context = self._new_context(given.data) if state is None else state.context
-        facilities = self._core.facilities_of(given.node, context)
-        journal = None if Facility.JOURNAL not in facilities else Journal()
-        if state is not None:
-            journal = state.journal
-        if journal is None:
-            return (await self._once(given, context, None, FREE, facilities, hooks, stream))[0]
-        spent = FREE if state is None else state.spent
+        context = self._new_context(request.data) if state is None else state.context
+        facilities = self._core.facilities_of(request.node, context)
+        journal = Journal() if state is None else state.journal
+        if Facility.JOURNAL not in facilities:
+            return await self._once(request, context, None, facilities, hooks)
         journal.running = True
         try:
             while True:
-                result, spent = await self._once(
-                    given, context, journal, spent, facilities, hooks, stream
-                )
+                result = await self._once(request, context, journal, facilities, hooks)
                 if not any(pause.path in journal.answers for pause in result.paused):
                     return result
         finally:
@@ -213,26 +206,22 @@ class Flujo:
 
     async def _once(
         self,
-        given: _Given,
+        request: RunRequest,
         context: BaseModel,
         journal: Journal | None,
-        spent: Usage,
         facilities: Facility,
         hooks: tuple[Hook, ...],
-        stream: bool,
-    ) -> tuple[PipelineResult, Usage]:
-        quota = Quota(self._limits)
-        quota.reconcile(FREE, spent)
+    ) -> PipelineResult:
         frame = make_execution_frame(
-            given.node,
-            given.data,
+            request.node,
+            request.data,
             context=context,
             resources=self._resources,
-            quota=quota,
-            stream=stream,
-            on_chunk=given.on_chunk,
-            run_id=given.run_id,
-            extensions=given.extensions,
+            quota=Quota(self._limits, spent=_spent_in(journal)),
+            stream=request.stream,
+            on_chunk=request.on_chunk,
+            run_id=request.run_id,
+            extensions=request.extensions,
             hooks=self._hooks + hooks,
             journal=journal,
             facilities=facilities,
@@ -240,14 +229,16 @@ class Flujo:
         self._core.plan(frame)
         events = frame.run.events
         if events is not None:
-            await events.run_started(frame.path, given.data)
+            await events.run_started(frame.path, request.data)
         outcome = await self._core.run_root(frame)
-        result = self._result_of(frame, outcome, context)
+        if journal is not None:
+            journal.spend(FramePath(), frame.quota.spent)
+        result = self._result_of(frame, outcome, context, request)
         if events is not None:
             await events.run_finished(frame.path, result)
         if isinstance(outcome, Aborted):
             _raise_if_stopped(outcome, result)
-        return result, quota.spent
+        return result
 
     def _new_context(self, data: object) -> BaseModel:
         model = self._context_model or PipelineContext
@@ -264,13 +255,15 @@ class Flujo:
             ) from error
 
     def _result_of(
-        self, frame: AnyFrame, outcome: FrameOutcome, context: BaseModel
+        self, frame: AnyFrame, outcome: FrameOutcome, context: BaseModel, request: RunRequest
     ) -> PipelineResult:
         used = frame.quota.spent  # this run's own, so the total of every attempt
         events = frame.run.events
         status = status_of(outcome)
         if events is not None and events.abort_message is not None:
             status = RunStatus.ABORTED
+        after = context_after(self._core, outcome, context)
+        ended = EndedRun(frame.run_id, status, outcome, frame.run.hitl_history)
         return PipelineResult(
             run_id=frame.run_id,
             status=status,
@@ -278,22 +271,15 @@ class Flujo:
             step_history=self._history.history(outcome),
             total_cost_usd=used.cost_usd,
             total_tokens=used.tokens,
-            final_pipeline_context=context_after(self._core, outcome, context),
+            final_pipeline_context=show(copy(after), ended),
             paused=self._history.open_pauses(outcome, FramePath()),
             hook_errors=events.errors if events is not None else (),
-            resumption=_resumption_of(frame, outcome, context),
+            resumption=_resumption_of(frame, outcome, context, request),
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """What a run is started with."""
-
-    node: Node
-    data: object
-    run_id: str | None
-    on_chunk: OnChunk | None
-    extensions: Extensions
+def _spent_in(journal: Journal | None) -> Usage:
+    return FREE if journal is None else journal.spent_at(FramePath())
 
 
 def _slice(pipeline: Node, until: str | None, only: str | None) -> Node:
@@ -331,11 +317,13 @@ def choose_pause(paused: PipelineResult, wanted: FramePath | str | None) -> Paus
     raise ResumeError(f"say which question is answered, as pause=PATH: {listed}")
 
 
-def _resumption_of(frame: AnyFrame, outcome: FrameOutcome, context: BaseModel) -> Resumption | None:
+def _resumption_of(
+    frame: AnyFrame, outcome: FrameOutcome, context: BaseModel, request: RunRequest
+) -> Resumption | None:
     journal = frame.run.journal
     if journal is None or not isinstance(outcome, Paused):
         return None
-    return Resumption(journal, frame.data, context, frame.quota.spent)
+    return Resumption(request, context, journal)
 
 
 def _own_copy(data: Mapping[str, object]) -> dict[str, object]:

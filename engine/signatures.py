@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from .errors import StepSignatureError
+from .usage import Metered
 
 INJECTED = ("context", "resources", "feedback", "frame")
 """The parameter names that the engine fills, wherever they stand."""
@@ -139,6 +140,8 @@ def _classes(hint: object) -> CheckedType:
     if origin is typing.Annotated:
         return _classes(typing.get_args(hint)[0])
     found = origin if origin is not None else hint
+    if found is Metered:  # an output with its price: nothing is said about the output
+        return None
     if not isinstance(found, type) or found is object or not _can_be_checked(found):
         return None
     return _NUMBERS.get(found, (found,))

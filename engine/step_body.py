@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from types import AsyncGeneratorType, GeneratorType
@@ -11,20 +11,20 @@ from typing import TypeAlias, cast
 
 from pydantic import BaseModel
 
+from .agents import runnable
 from .context_view import plain_of, view_of
 from .errors import MissingAgentError, NonRetryableError, TypeMismatchError, UnusableOutput
+from .failure_builder import message_of
 from .frame import AnyFrame, Facility
 from .outcomes import Chunk
 from .placeholders import mentions_steps
-from .signatures import CallKind, CallShape, agent_shape, type_names
-from .step_config import StreamingAgent
+from .quota_manager import Attempt
+from .signatures import CallKind, CallShape, agent_shape, call_shape, type_names
+from .step_config import Agent, StepConfig, StreamingAgent
 from .steps import AnyStep, Node
-from .usage import Metered
+from .usage import FREE, NO_METADATA, Metered, Usage
 from .user_code import Raised, caught, caught_inline, run_in_thread, run_inline
 from .values import ATOMS
-
-BodyCall: TypeAlias = Callable[[AnyFrame, BaseModel | None], Awaitable[object]]
-_Arguments: TypeAlias = tuple[tuple[object, ...], dict[str, object]]
 
 PLAIN_OUTPUTS = ATOMS | {list, dict, tuple, set, frozenset}
 """Types of outputs that `finished` need not look at."""
@@ -41,37 +41,80 @@ def needs_of_step(step: Node) -> Facility:
     return needs
 
 
+class Trial:
+    """One attempt: what its calls are given beside the frame, and what it has come to so far.
+
+    ``meter`` is that of the call in flight, and ``spent`` what all calls have used, known however
+    the attempt ends; ``thread_runs`` says that a thread has not returned. ``metadata`` are the
+    newest output's. ``made`` is an output that a validator may refuse.
+    """
+
+    __slots__ = (
+        "context",
+        "data",
+        "made",
+        "metadata",
+        "meter",
+        "resources",
+        "spent",
+        "thread_runs",
+    )
+
+    def __init__(self, data: object, resources: object) -> None:
+        self.data = data
+        self.context: BaseModel | None = None
+        self.resources = resources
+        self.meter: Attempt | None = None
+        self.spent = FREE
+        self.thread_runs = False
+        self.metadata = NO_METADATA
+        self.made: object = None
+
+
+BodyCall: TypeAlias = Callable[[AnyFrame, Trial], Awaitable[object]]
+_Arguments: TypeAlias = tuple[tuple[object, ...], dict[str, object]]
+_Prepare: TypeAlias = Callable[[AnyFrame, Trial], _Arguments]
+
+
 @dataclass(frozen=True, slots=True)
 class Body:
     """A step's function with everything that its signature asks for.
 
-    ``call`` takes the frame and, when ``takes_context``, the isolated context of the attempt.
+    What ``call`` gives goes through `finished` when it is awaited.
     """
 
     call: BodyCall
-    takes_context: bool
-    in_thread: bool
+    injected: frozenset[str]
 
 
-def body_of(step: AnyStep) -> Body:
-    """The body of ``step``; `MissingAgentError` when it has none."""
+def body_of(step: AnyStep, agent: Agent | None = None) -> Body:
+    """The body of ``step``; `MissingAgentError` when it has none.
+
+    ``agent`` is whose ``run`` the step's function is, for one that can also stream.
+    """
     function, shape = function_of(step)
-    in_thread = shape.kind is CallKind.SYNC and runs_in_thread(step)
-    takes_context = "context" in shape.injected
-    match shape.kind:
-        case CallKind.STREAM:
-            call = _streaming(function, shape)
-        case CallKind.ASYNC:
-            call = _awaited(function, shape)
-        case CallKind.SYNC if in_thread:
-            call = _threaded(function, shape)
-        case CallKind.SYNC:
-            call = _inline(function, shape)
-    if isinstance(step.agent, StreamingAgent) and callable(step.agent.stream):
-        streamed = agent_shape(step.agent.stream, step.name)
-        call = _streaming_on_request(call, _streaming(step.agent.stream, streamed))
-        takes_context = takes_context or "context" in streamed.injected
-    return Body(call, takes_context, in_thread)
+    call, injected = _call_of(function, shape, step), frozenset(shape.injected)
+    if isinstance(agent, StreamingAgent) and callable(agent.stream):
+        streamed = agent_shape(agent.stream, step.name)
+        prepare = _preparing(streamed, _options_for(agent.stream, streamed, step.config))
+        call = _streaming_on_request(call, _streaming(agent.stream, prepare))
+        injected |= frozenset(streamed.injected)
+    return Body(call, injected)
+
+
+def body_of_other(other: Agent | Callable[..., object], step: AnyStep) -> Body:
+    """The body that a plugin puts in the place of ``step``'s: an agent's or a function."""
+    if isinstance(other, Agent):
+        function = runnable(other).run
+        shape = agent_shape(function, step.name)
+    elif callable(other):
+        function, shape = other, call_shape(other, step.name)
+    else:
+        raise MissingAgentError(
+            f"a plugin of step {step.name!r} redirects to what is neither an agent nor a function: "
+            f"{other!r:.60}"
+        )
+    return Body(_call_of(function, shape, step), frozenset(shape.injected))
 
 
 def function_of(step: AnyStep) -> tuple[Callable[..., object], CallShape]:
@@ -86,18 +129,21 @@ def function_of(step: AnyStep) -> tuple[Callable[..., object], CallShape]:
 
 
 def runs_in_thread(step: AnyStep) -> bool:
-    """Whether a synchronous step leaves the loop: it says so, or has a time limit to keep."""
+    """Whether a synchronous step always leaves the loop: it says so, or has a time limit to keep.
+
+    One that says nothing leaves it in frames that have others in flight beside them.
+    """
     if step.config.thread is None:
         return step.config.timeout_s is not None
     return step.config.thread
 
 
-def check_input(step: AnyStep, frame: AnyFrame) -> None:
-    """Raise `TypeMismatchError` when the input is not of the type that ``step`` declares."""
+def check_input(step: AnyStep, data: object) -> None:
+    """Raise `TypeMismatchError` when ``data`` is not of the type that ``step`` declares."""
     wanted = step.shape.input_type if step.shape is not None else None
-    if wanted is None or isinstance(frame.data, wanted):
+    if wanted is None or isinstance(data, wanted):
         return
-    found = type(frame.data)
+    found = type(data)
     again = any(found.__qualname__ == one.__qualname__ for one in wanted)
     hint = "; its class was defined again since: run the step that made it again" if again else ""
     raise TypeMismatchError(
@@ -110,24 +156,66 @@ def plain_output(output: object) -> object:
     return plain_of(output) if isinstance(output, BaseModel) else output
 
 
-def _arguments(shape: CallShape, frame: AnyFrame, context: BaseModel | None) -> _Arguments:
-    named: dict[str, object] = {}
-    for name in shape.injected:
-        match name:
-            case "context":
-                named[name] = context
-            case "resources":
-                named[name] = frame.resources
-            case "feedback":
-                named[name] = frame.feedback
-            case "frame":
-                named[name] = _given_frame(frame, context)
-    if shape.data is None:
-        return (), named
-    if shape.data:
-        named[shape.data] = frame.data
-        return (), named
-    return (frame.data,), named
+def _call_of(function: Callable[..., object], shape: CallShape, step: AnyStep) -> BodyCall:
+    prepare = _preparing(shape, _options_for(function, shape, step.config))
+    match shape.kind:
+        case CallKind.STREAM:
+            return _streaming(function, prepare)
+        case CallKind.ASYNC:
+            return _awaited(function, prepare)
+        case CallKind.SYNC if runs_in_thread(step):
+            return _threaded(function, prepare)
+        case CallKind.SYNC if step.config.thread is None:
+            return _inline_when_alone(_inline(function, prepare), _threaded(function, prepare))
+        case CallKind.SYNC:
+            return _inline(function, prepare)
+
+
+def _options_for(
+    function: Callable[..., object], shape: CallShape, config: StepConfig
+) -> dict[str, object]:
+    """The options of ``config`` that ``function`` names; one that is not set keeps its default."""
+    known = {"temperature": config.temperature, "top_k": config.top_k, "top_p": config.top_p}
+    asked = [name for name in known if name in shape.injected]
+    if not asked:
+        return {}
+    declared = inspect.signature(function).parameters
+    return {
+        name: known[name]
+        for name in asked
+        if known[name] is not None or declared[name].default is declared[name].empty
+    }
+
+
+_NOTHING_NAMED: dict[str, object] = {}
+
+
+def _preparing(shape: CallShape, options: Mapping[str, object]) -> _Prepare:
+    if shape.data == "" and not shape.injected:
+        return lambda frame, trial: ((trial.data,), _NOTHING_NAMED)
+
+    def prepare(frame: AnyFrame, trial: Trial) -> _Arguments:
+        named = {**options}
+        for name in shape.injected:
+            match name:
+                case "context":
+                    named[name] = trial.context
+                case "resources":
+                    named[name] = trial.resources
+                case "feedback":
+                    named[name] = frame.feedback
+                case "frame":
+                    named[name] = _given_frame(frame, trial.context)
+                case "meter":
+                    named[name] = trial.meter
+        if shape.data is None:
+            return (), named
+        if shape.data:
+            named[shape.data] = trial.data
+            return (), named
+        return (trial.data,), named
+
+    return prepare
 
 
 def _given_frame(frame: AnyFrame, context: BaseModel | None) -> AnyFrame:
@@ -137,47 +225,78 @@ def _given_frame(frame: AnyFrame, context: BaseModel | None) -> AnyFrame:
     return replace(frame, context=view_of(frame.context) if context is None else context)
 
 
-def _awaited(function: Callable[..., object], shape: CallShape) -> BodyCall:
-    async def call(frame: AnyFrame, context: BaseModel | None) -> object:
-        positional, named = _arguments(shape, frame, context)
-        return await finished(function(*positional, **named))
+def _awaited(function: Callable[..., object], prepare: _Prepare) -> BodyCall:
+    # Not async itself: one coroutine less on the way to the step's own.
+    def call(frame: AnyFrame, trial: Trial) -> Awaitable[object]:
+        positional, named = prepare(frame, trial)
+        return cast(Awaitable[object], function(*positional, **named))
 
     return call
 
 
-def _inline(function: Callable[..., object], shape: CallShape) -> BodyCall:
-    async def call(frame: AnyFrame, context: BaseModel | None) -> object:
-        positional, named = _arguments(shape, frame, context)
-        return await finished(run_inline(function, *positional, **named))
+def _inline(function: Callable[..., object], prepare: _Prepare) -> BodyCall:
+    async def call(frame: AnyFrame, trial: Trial) -> object:
+        positional, named = prepare(frame, trial)
+        return run_inline(function, *positional, **named)
 
     return call
 
 
-def _threaded(function: Callable[..., object], shape: CallShape) -> BodyCall:
-    async def call(frame: AnyFrame, context: BaseModel | None) -> object:
-        positional, named = _arguments(shape, frame, context)
-        return await finished(await run_in_thread(function, *positional, **named))
+def _threaded(function: Callable[..., object], prepare: _Prepare) -> BodyCall:
+    async def call(frame: AnyFrame, trial: Trial) -> object:
+        positional, named = prepare(frame, trial)
+        trial.thread_runs = True
+        output = await caught(run_in_thread(function, *positional, **named))
+        if isinstance(output, Raised):
+            told = message_of(output.error).lower()
+            if "thread" in told or "event loop" in told:
+                output.error.add_note(_BOUND_TO_A_THREAD)
+            raise output.error
+        trial.thread_runs = False
+        return output
 
     return call
 
 
-def _streaming(function: Callable[..., object], shape: CallShape) -> BodyCall:
-    async def call(frame: AnyFrame, context: BaseModel | None) -> object:
-        positional, named = _arguments(shape, frame, context)
+_BOUND_TO_A_THREAD = (
+    "This step ran in a worker thread. When it uses what is bound to one thread, declare it with "
+    "thread=False: then it stays on the loop."
+)
+
+
+def _inline_when_alone(inline: BodyCall, threaded: BodyCall) -> BodyCall:
+    def call(frame: AnyFrame, trial: Trial) -> Awaitable[object]:
+        return (threaded if frame.concurrent else inline)(frame, trial)
+
+    return call
+
+
+def _streaming(function: Callable[..., object], prepare: _Prepare) -> BodyCall:
+    async def call(frame: AnyFrame, trial: Trial) -> object:
+        positional, named = prepare(frame, trial)
         chunks: list[object] = []
+        whole: Metered | None = None
         source = cast(AsyncGenerator[object, None], function(*positional, **named))
         async with aclosing(source):
             async for data in source:
+                if whole is not None:
+                    raise UnusableOutput(
+                        "the step's stream went on after a Metered, which is its output and "
+                        f"therefore its last piece; found {data!r:.60}"
+                    )
+                if isinstance(data, Metered):
+                    whole = data
+                    continue
                 chunks.append(data)
                 await _give_chunk(frame, data)
-        return _joined(chunks)
+        return _joined(chunks) if whole is None else whole
 
     return call
 
 
 def _streaming_on_request(whole: BodyCall, streamed: BodyCall) -> BodyCall:
-    def call(frame: AnyFrame, context: BaseModel | None) -> Awaitable[object]:
-        return (streamed if frame.stream else whole)(frame, context)
+    def call(frame: AnyFrame, trial: Trial) -> Awaitable[object]:
+        return (streamed if frame.stream else whole)(frame, trial)
 
     return call
 
@@ -214,7 +333,11 @@ async def finished(output: object) -> object:
     if type(output) in PLAIN_OUTPUTS:
         return output
     if isinstance(output, Metered):
-        return Metered(await finished(output.output), output.usage)
+        if not isinstance(output.usage, Usage):
+            raise unusable_usage(output.usage)
+        if type(output.output) in PLAIN_OUTPUTS:
+            return output
+        return replace(output, output=await finished(output.output))
     if inspect.isawaitable(output):
         awaited: object = await output
         return await finished(awaited)
@@ -224,3 +347,10 @@ async def finished(output: object) -> object:
             "or make the step's own function an async generator to stream"
         )
     return output
+
+
+def unusable_usage(used: object) -> UnusableOutput:
+    """The error for a step that told what it used as something else than a `Usage`."""
+    return UnusableOutput(
+        f"what a step used is told as a Usage, such as Usage.of(tokens=3); found {used!r:.60}"
+    )

@@ -7,19 +7,25 @@ from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
-from pydantic import BaseModel
+from pydantic import BaseModel, PydanticUserError, TypeAdapter
 
+from .declarations import (
+    check_branches,
+    check_count,
+    check_functions,
+    check_inner,
+    check_one_of,
+    member_of,
+)
 from .errors import ConfigurationError
-from .merging import MergeStrategy
+from .merging import MergeFunction, MergeStrategy
 from .path import BranchKey
 from .step_config import Agent, JSONValue, StepConfig
-from .steps import AnyStep, InT_contra, Node, OutT_co, Step, is_node
+from .steps import AnyStep, InT_contra, Node, OutT_co, Step
 from .usage import UsageLimits
 
 Decider: TypeAlias = Callable[..., object]
 """A user's function that a container asks. It may take fewer arguments than are offered."""
-
-MergeFunction: TypeAlias = Callable[[BaseModel, Mapping[str, BaseModel]], object]
 
 
 class BranchFailureStrategy(Enum):
@@ -63,12 +69,7 @@ class ContainerStep(Step[InT_contra, OutT_co]):
                 f"{type(self).__name__} {self.name!r} takes no {', '.join(given)}: a container has "
                 "no attempts of its own; declare it on the steps inside"
             )
-        for node in self.inner:
-            if not is_node(node):
-                raise ConfigurationError(
-                    f"{type(self).__name__} {self.name!r} runs steps and pipelines; "
-                    f"found {type(node).__name__}: {node!r:.60}"
-                )
+        check_inner(self, self.inner)
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -91,7 +92,14 @@ class LoopStep(ContainerStep[InT_contra, OutT_co]):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_count(self, "max_loops", self.max_loops)
+        check_count(self, "max_loops", self.max_loops)
+        check_functions(
+            self,
+            exit_condition_callable=self.exit_condition_callable,
+            initial_input_to_loop_body_mapper=self.initial_input_to_loop_body_mapper,
+            iteration_input_mapper=self.iteration_input_mapper,
+            loop_output_mapper=self.loop_output_mapper,
+        )
 
     @property
     def inner(self) -> Sequence[Node]:
@@ -114,8 +122,8 @@ class MapStep(ContainerStep[InT_contra, OutT_co]):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_count(self, "max_concurrency", self.max_concurrency)
-        _check_one_of(self, "on_item_failure", self.on_item_failure, ("propagate", "keep"))
+        check_count(self, "max_concurrency", self.max_concurrency)
+        check_one_of(self, "on_item_failure", self.on_item_failure, ("propagate", "keep"))
 
     @property
     def inner(self) -> Sequence[Node]:
@@ -142,17 +150,30 @@ class BranchingStep(ContainerStep[InT_contra, OutT_co]):
     max_concurrency: int | None = None
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        check_branches(self, self.branches, of_names=True)
         object.__setattr__(self, "branches", dict(self.branches))
-        if not self.branches:
-            raise ConfigurationError(f"{type(self).__name__} {self.name!r} has no branches")
+        super().__post_init__()
+        check_functions(self, reduce=self.reduce)
+        failing = member_of(
+            self, "on_branch_failure", self.on_branch_failure, BranchFailureStrategy
+        )
+        object.__setattr__(self, "on_branch_failure", failing)
+        if not callable(self.merge_strategy):
+            merging = member_of(self, "merge_strategy", self.merge_strategy, MergeStrategy)
+            object.__setattr__(self, "merge_strategy", merging)
         for unknown in {*(self.field_mapping or ())} - {*self.branches}:
             raise ConfigurationError(
                 f"{type(self).__name__} {self.name!r}: field_mapping names the branch {unknown!r}; "
                 f"there are {', '.join(self.branches)}"
             )
+        for branch, names in (self.field_mapping or {}).items():
+            if isinstance(names, str):
+                raise ConfigurationError(
+                    f"{type(self).__name__} {self.name!r}: field_mapping lists fields for each "
+                    f"branch; {branch!r} has the text {names!r}"
+                )
         if self.max_concurrency is not None:
-            _check_count(self, "max_concurrency", self.max_concurrency)
+            check_count(self, "max_concurrency", self.max_concurrency)
 
     @property
     def inner(self) -> Sequence[Node]:
@@ -177,6 +198,8 @@ class DynamicParallelRouterStep(BranchingStep[InT_contra, OutT_co]):
 
     def __post_init__(self) -> None:
         asked = self.router_agent
+        if not isinstance(asked, Step | Agent):
+            check_functions(self, router_agent=asked)
         router = asked if isinstance(asked, Step) else Step(name=f"{self.name}_router", agent=asked)
         object.__setattr__(self, "router", router)
         super().__post_init__()
@@ -198,10 +221,15 @@ class ConditionalStep(ContainerStep[InT_contra, OutT_co]):
     branch_output_mapper: Decider | None = None
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        check_branches(self, self.branches, of_names=False)
         object.__setattr__(self, "branches", dict(self.branches))
-        if not self.branches:
-            raise ConfigurationError(f"ConditionalStep {self.name!r} has no branches")
+        super().__post_init__()
+        check_functions(
+            self,
+            condition_callable=self.condition_callable,
+            branch_input_mapper=self.branch_input_mapper,
+            branch_output_mapper=self.branch_output_mapper,
+        )
 
     @property
     def inner(self) -> Sequence[Node]:
@@ -221,6 +249,19 @@ class HumanInTheLoopStep(ContainerStep[InT_contra, OutT_co]):
     message_for_user: str | None = None
     input_schema: type | None = None
     is_container: ClassVar[bool] = False
+    asks: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.input_schema is None:
+            return
+        try:
+            TypeAdapter(self.input_schema).json_schema()
+        except PydanticUserError as error:
+            raise ConfigurationError(
+                f"HumanInTheLoopStep {self.name!r}: no answer can be checked against "
+                f"{self.input_schema!r}: {error.message}"
+            ) from error
 
     @property
     def templates(self) -> Sequence[JSONValue]:
@@ -241,16 +282,39 @@ class CacheBackend(Protocol):
         """Keep a value under a key; may be async."""
 
 
+UNDEFINING = {"undefining": True}
+"""The metadata of a field that says nothing of what a step does."""
+
+
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class CacheStep(ContainerStep[InT_contra, OutT_co]):
-    """Runs its step, unless the same step has run on the same input before.
+    """Runs its step, unless a step of the same definition has run on the same input before.
 
-    ``context_keys`` names the fields of the context that count as input too.
+    ``context_keys`` names the fields of the context that count as input too; others, and the
+    run's resources, do not. What the step changed in its context is replayed as it was recorded:
+    a counter that went from 5 to 6 is set to 6 again.
+
+    Without a ``cache_backend`` results are kept in memory, for as long as the runner or session.
     """
 
     wrapped_step: AnyStep
-    cache_backend: CacheBackend | None = None
+    cache_backend: CacheBackend | None = field(default=None, metadata=UNDEFINING)
     context_keys: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        keys = self.context_keys
+        if isinstance(keys, str):
+            raise ConfigurationError(
+                f"CacheStep {self.name!r}: context_keys is a list of names; found {keys!r}"
+            )
+        object.__setattr__(self, "context_keys", tuple(keys))
+        backend = self.cache_backend
+        if backend is not None and not isinstance(backend, CacheBackend):
+            raise ConfigurationError(
+                f"CacheStep {self.name!r}: a cache_backend is an object with `get` and `set`; "
+                f"found {type(backend).__name__}"
+            )
 
     @property
     def inner(self) -> Sequence[Node]:
@@ -291,29 +355,13 @@ class ImportStep(ContainerStep[InT_contra, OutT_co]):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_one_of(
+        check_one_of(
             self, "on_failure", self.on_failure, ("abort", "skip", "continue_with_default")
         )
         ways = ("initial_prompt", "import_artifacts", "both")
-        _check_one_of(self, "input_to", self.input_to, ways)
+        check_one_of(self, "input_to", self.input_to, ways)
 
     @property
     def inner(self) -> Sequence[Node]:
         """The pipeline."""
         return (self.pipeline,)
-
-
-def _check_count(step: AnyStep, name: str, count: int) -> None:
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise ConfigurationError(
-            f"{type(step).__name__} {step.name!r}: {name} is a whole number, 1 or more; "
-            f"found {count!r}"
-        )
-
-
-def _check_one_of(step: AnyStep, name: str, given: str, known: Sequence[str]) -> None:
-    if given not in known:
-        raise ConfigurationError(
-            f"{type(step).__name__} {step.name!r}: {name} is one of {', '.join(known)}; "
-            f"found {given!r}"
-        )

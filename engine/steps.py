@@ -23,6 +23,7 @@ from typing import (
 from .agents import runnable
 from .errors import ConfigurationError, StepSealed
 from .path import Segment, step_segment
+from .rates import rate_of
 from .signatures import CallKind, CallShape, agent_shape, call_shape, may_flow, type_names
 from .step_config import (
     NO_PROCESSORS,
@@ -127,6 +128,7 @@ class Step(Generic[InT_contra, OutT_co]):
     cached: ClassVar[Callable[..., CacheStep[object, object]]]
     folds: ClassVar[bool] = False
     is_container: ClassVar[bool] = False
+    asks: ClassVar[bool] = False
 
     @property
     def inner(self) -> Sequence[Node]:
@@ -155,12 +157,23 @@ class Step(Generic[InT_contra, OutT_co]):
     def __post_init__(self) -> None:
         if not self.name:
             raise ConfigurationError("a step needs a name; found an empty one")
+        if self.fallback_step is not None and not isinstance(self.fallback_step, Step):
+            raise ConfigurationError(
+                f"the fallback of step {self.name!r} is a step; found {self.fallback_step!r:.60}"
+            )
         object.__setattr__(self, "shape", self._shape())
         if self.keeps_the_loop and self.config.timeout_s is not None:
             raise ConfigurationError(
                 f"step {self.name!r}: timeout_s cannot be kept for a synchronous function on the "
                 "loop; leave out thread=False"
             )
+        if self.rate is not None:
+            rate_of(self.rate, f"step {self.name!r}")
+
+    @property
+    def in_background(self) -> bool:
+        """Whether the run goes on while the step works."""
+        return self.config.execution_mode == "background"
 
     @property
     def keeps_the_loop(self) -> bool:
@@ -189,6 +202,10 @@ class Step(Generic[InT_contra, OutT_co]):
 
     def fallback(self, other: AnyStep) -> Self:
         """Have ``other`` do the work when this step fails; `StepSealed` when it is in use."""
+        if not isinstance(other, Step):
+            raise ConfigurationError(
+                f"the fallback of step {self.name!r} is a step; found {other!r:.60}"
+            )
         return self._changed("fallback_step", other)
 
     def _changed(self, name: str, value: object) -> Self:
@@ -215,13 +232,16 @@ class Step(Generic[InT_contra, OutT_co]):
         return Pipeline.of(self, other) if is_node(other) else NotImplemented
 
     @classmethod
-    def from_callable(cls, function: Callable[..., object], **options: Unpack[StepOptions]) -> Self:
-        """A step of a function, synchronous or async; its name is the function's unless given.
+    def from_callable(
+        cls, function: Callable[..., object] | Agent, **options: Unpack[StepOptions]
+    ) -> Self:
+        """A step of a function or an agent; its name is the function's unless given.
 
         Options that `StepConfig` knows stand for its fields and win over ``config``.
         """
-        own = {key: options[key] for key in StepConfig.model_fields if key in options}  # type: ignore[literal-required]  # fields of StepConfig
-        rest = {key: value for key, value in options.items() if key not in own}
+        given: dict[str, object] = {**options}
+        own = {key: given[key] for key in StepConfig.model_fields if key in given}
+        rest = {key: value for key, value in given.items() if key not in own}
         base = options.get("config") or StepConfig()
         rest["config"] = StepConfig.model_validate({**dict(base), **own}) if own else base
         rest["name"] = options.get("name") or _name_of(function)
@@ -268,8 +288,10 @@ class Pipeline(Generic[InT_contra, OutT_co]):
 
     steps: tuple[AnyStep, ...]
     is_sequence: ClassVar[bool] = True
+    in_background: ClassVar[bool] = False
     folds: ClassVar[bool] = True
     is_container: ClassVar[bool] = False
+    asks: ClassVar[bool] = False
     templates: ClassVar[Sequence[JSONValue]] = ()
     shape: ClassVar[CallShape | None] = None
     own_segments: ClassVar[tuple[Segment, ...]] = ()
@@ -358,6 +380,6 @@ def _check_neighbours(before: AnyStep, after: AnyStep) -> None:
         )
 
 
-def _name_of(function: Callable[..., object]) -> str:
+def _name_of(function: Callable[..., object] | Agent) -> str:
     name: str = getattr(function, "__name__", type(function).__name__)
     return name

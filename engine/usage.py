@@ -105,7 +105,8 @@ class Quota:
 
     With a ``parent`` it is a part of that budget: what is granted here is granted there too, what
     is spent here is spent there, and ``overdrawn`` says it of either. A `share` is a part for
-    which the parent has set something aside.
+    which the parent has set something aside. ``spent`` is what was spent before: of the parent,
+    which knows of it already.
     """
 
     __slots__ = (
@@ -119,16 +120,23 @@ class Quota:
         "spent",
     )
 
-    def __init__(self, limits: UsageLimits | None = None, parent: Quota | None = None) -> None:
+    def __init__(
+        self,
+        limits: UsageLimits | None = None,
+        parent: Quota | None = None,
+        spent: Usage = FREE,
+    ) -> None:
         self.limits = limits or UNLIMITED
         self.reserved = FREE
-        self.spent = FREE
+        self.spent = spent
         self.overdrawn = False
         self.parent = parent
         self._set_aside = FREE
         self._parts: WeakSet[Quota] | None = None
         if parent is not None:
             parent._take_in(self)
+        elif spent is not FREE:
+            self._look()
 
     def share(self, part: UsageEstimate) -> Quota | Refused:
         """A part of this budget for which ``part`` is set aside; `Refused` when that does not fit.

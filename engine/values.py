@@ -7,6 +7,7 @@ and leave everything else to ``copy.deepcopy`` and to the value's own ``==``.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import operator
 import struct
 from collections import OrderedDict
@@ -15,7 +16,7 @@ from typing import cast
 
 from pydantic import BaseModel
 
-from .user_code import caught_inline
+from .user_code import Raised, caught_inline
 
 ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
 """Types whose values never change and are shared instead of copied."""
@@ -28,6 +29,18 @@ def cloned(value: object) -> object:
     cannot be copied (locks, connections).
     """
     return value if type(value) in ATOMS else _cloned(value, {})
+
+
+def own_copy(value: object) -> object:
+    """``value`` for one of several who get it: plain containers, models and dataclasses as a copy.
+
+    Everything else, and what cannot be copied, is shared.
+    """
+    plain = type(value) in (list, dict, set, tuple) or isinstance(value, BaseModel)
+    if not plain and (not dataclasses.is_dataclass(value) or isinstance(value, type)):
+        return value
+    copied = caught_inline(cloned, value)
+    return value if isinstance(copied, Raised) else copied
 
 
 def _cloned(value: object, memo: dict[int, object]) -> object:
@@ -101,6 +114,12 @@ def _equal_inside(left: object, right: object, open_pairs: set[tuple[int, int]])
             )
         case (BaseModel(), BaseModel()):
             return _equal(state_of(left), state_of(right), open_pairs)
+    if dataclasses.is_dataclass(left) and "__eq__" in vars(type(left)):
+        # Generated or not, its own == says nothing of the types of what it holds.
+        if caught_inline(operator.eq, left, right) is not True:
+            return False
+        names = [field.name for field in dataclasses.fields(left) if field.compare]
+        return all(_equal(getattr(left, n), getattr(right, n), open_pairs) for n in names)
     equal: object = caught_inline(operator.eq, left, right)
     if equal is not True and type(left).__eq__ is object.__eq__ and hasattr(left, "__dict__"):
         return _equal(vars(left), vars(right), open_pairs)

@@ -18,7 +18,7 @@ from .engine.decorators import adapter_step, step
 from .engine.dsl import RefinementCheck
 from .engine.executor_core import ExecutorCore
 from .engine.frame import ExecutionFrame, make_execution_frame
-from .engine.merging import MergeStrategy
+from .engine.merging import Merge, MergeStrategy
 from .engine.outcomes import (
     Aborted,
     BackgroundLaunched,
@@ -75,6 +75,7 @@ __all__ = [
     "ImportStep",
     "LoopStep",
     "MapStep",
+    "Merge",
     "MergeStrategy",
     "Metered",
     "OutputMapping",

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TypeAlias, cast
 
 from ..agent_orchestrator import AgentOrchestrator
-from ..frame import AnyFrame, Facility
-from ..outcomes import StepOutcome
-from ..policy import Call, ExecutorPort
-from ..step_body import needs_of_step
-from ..steps import AgentStep, AnyStep, Node
+from ..attempt import needs_of_attempts
+from ..frame import Facility
+from ..policy import BoundPolicy, Call, ExecutorPort
+from ..steps import AgentStep, Node
+
+AnyAgentStep: TypeAlias = AgentStep[object, object]
 
 
-class AgentStepExecutor:
+class AgentStepExecutor(BoundPolicy):
     """Runs an `AgentStep`: its agent, in attempts."""
 
     handles = AgentStep
@@ -22,12 +23,10 @@ class AgentStepExecutor:
 
     def needs(self, step: Node) -> Facility:
         """What the step asks for, and a journal: an agent may ask a human."""
-        return needs_of_step(step) | Facility.JOURNAL
-
-    async def execute(self, core: ExecutorPort, frame: AnyFrame) -> StepOutcome:
-        """Run ``frame``."""
-        return await self.bind(core, frame.step)(frame)
+        declared = cast(AnyAgentStep, step)
+        return needs_of_attempts(declared, declared.runner) | Facility.JOURNAL
 
     def bind(self, core: ExecutorPort, step: Node) -> Call:
         """The step's call."""
-        return self._orchestrator.bind(core, cast(AnyStep, step))
+        declared = cast(AnyAgentStep, step)
+        return self._orchestrator.bind(core, declared, declared.runner)

@@ -6,6 +6,7 @@ from ..agent_orchestrator import AgentOrchestrator
 from ..pipeline_orchestrator import PipelineOrchestrator
 from ..policy_registry import PolicyRegistry
 from .agent import AgentStepExecutor
+from .cache import CacheStepExecutor
 from .conditional import ConditionalStepExecutor
 from .dynamic_router import DynamicRouterStepExecutor
 from .hitl import HitlStepExecutor
@@ -23,6 +24,7 @@ def built_in_policies() -> PolicyRegistry:
             SimpleStepExecutor(attempts),
             AgentStepExecutor(attempts),
             PipelineOrchestrator(),
+            CacheStepExecutor(),
             ConditionalStepExecutor(),
             DynamicRouterStepExecutor(),
             HitlStepExecutor(),

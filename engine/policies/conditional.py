@@ -15,7 +15,7 @@ from ..frame import AnyFrame, planned_child
 from ..journal import Decision
 from ..outcomes import BackgroundLaunched, Failure, StepOutcome, Success, make_success
 from ..output_sinks import with_output
-from ..passing import passed_on
+from ..passing import ended, passed_on
 from ..policy import BoundPolicy, Call, ExecutorPort
 from ..step_kinds import ConditionalStep
 from ..steps import Node
@@ -52,8 +52,9 @@ class _Conditional:
     async def run(self, frame: AnyFrame) -> StepOutcome:
         started = perf_counter()
         data, context = frame.data, frame.context
-        if self.key.of_one and frame.run.journal is None:
-            key = caught_inline(self.key.function, data)
+        without_context = not self.key.takes_context or context is None
+        if without_context and frame.run.journal is None:
+            key = self.key.at_once(data, None)
             if type(key) not in PLAIN_KEYS:
                 asked = await decided(key)
                 if isinstance(asked, Raised):
@@ -66,7 +67,7 @@ class _Conditional:
             key, context = asked.value, self._merged(context, asked)
         chosen = self.table.choose(key)
         if isinstance(chosen, BranchNotFound):
-            return self._failed(frame, started, chosen)
+            return self._failed(frame, started, BranchNotFound(f"{chosen} (at {frame.path})"))
         if self.enter is not None:
             entered = await self.enter.ask(self.core, frame, context, data, CONTEXT)
             if isinstance(entered, Raised):
@@ -113,7 +114,7 @@ class _Conditional:
                 output = child.data
             case _:
                 latency = perf_counter() - started
-                passed = passed_on(outcome, frame, (outcome,), latency, metadata)
+                passed = passed_on(ended(outcome), frame, (outcome,), latency, metadata)
                 if isinstance(passed, Failure):
                     told = f"Failure in branch {chosen.key!r}: {passed.feedback}"
                     return replace(passed, feedback=told)

@@ -9,7 +9,7 @@ from ..complex_step_router import ComplexStepRouter, unknown_branches
 from ..errors import BranchNotFound
 from ..frame import AnyFrame, planned_child
 from ..outcomes import StepOutcome, Success
-from ..passing import passed_on
+from ..passing import ended, passed_on
 from ..path import Segment, SegmentKind
 from ..policy import BoundPolicy, Call, ExecutorPort
 from ..step_kinds import DynamicParallelRouterStep
@@ -37,11 +37,12 @@ class DynamicRouterStepExecutor(BoundPolicy):
             )
             outcome = await core.calls(frame)[router](asked)
             if not isinstance(outcome, Success):
-                return passed_on(outcome, frame, (outcome,), perf_counter() - started)
+                return passed_on(ended(outcome), frame, (outcome,), perf_counter() - started)
             names = names_of(outcome.output, declared)
             if isinstance(names, BranchNotFound):
+                error = BranchNotFound(f"{names} (at {frame.path})")
                 return core.failures.build(
-                    frame, names, latency_s=perf_counter() - started, children=(outcome,)
+                    frame, error, latency_s=perf_counter() - started, children=(outcome,)
                 )
             return await branches.run(frame, names, started, (outcome,))
 
@@ -57,5 +58,5 @@ def names_of(given: object, step: AnyRouter) -> list[str] | BranchNotFound:
             f"a router gives the name of a branch, or several in a list; {step.router.name!r} gave "
             f"{type(given).__name__}: {given!r:.60}"
         )
-    unknown = unknown_branches([str(name) for name in given], step.branches)
+    unknown = unknown_branches(list(given), step.branches)
     return [name for name in step.branches if name in given] if unknown is None else unknown

@@ -8,6 +8,8 @@ from typing import TypeAlias, cast
 from pydantic import TypeAdapter
 
 from ..answers import answer_of
+from ..context import ContextUpdate
+from ..failure_builder import feedback_of
 from ..frame import AnyFrame, Facility
 from ..outcomes import Paused, StepOutcome, make_success
 from ..output_sinks import with_output
@@ -41,39 +43,46 @@ class HitlStepExecutor(BoundPolicy):
         async def call(frame: AnyFrame) -> StepOutcome:
             started = perf_counter()
             path, journal = frame.path, frame.run.journal
-            if journal is None or path not in journal.answers:
-                message = caught_inline(message_of, core, declared, frame)
-                if isinstance(message, Raised):
-                    return core.failures.build(frame, message.error)
-                return Paused(
-                    message=message,
-                    schema=schema,
-                    step=declared,
-                    segments=frame.segments,
-                    index=frame.index,
-                    latency_s=perf_counter() - started,
-                )
-            answer = caught_inline(answer_of, journal.answers[path], wanted, str(path))
-            if isinstance(answer, Raised):
-                return core.failures.build(frame, answer.error)
-            update = caught_inline(with_output, core, declared, frame.context, None, answer)
-            latency = perf_counter() - started
-            if isinstance(update, Raised):
-                return core.failures.build(frame, update.error, latency_s=latency)
-            return make_success(
-                declared,
-                frame.segments,
-                frame.index,
-                1,
-                latency,
-                None,
-                (),
-                NO_METADATA,
-                answer,
-                update,
+            refused = ""
+            if journal is not None and path in journal.answers:
+                taken = caught_inline(_taken, core, declared, frame, journal.answers[path])
+                if not isinstance(taken, Raised):
+                    answer, update = taken
+                    return make_success(
+                        declared,
+                        frame.segments,
+                        frame.index,
+                        1,
+                        perf_counter() - started,
+                        None,
+                        (),
+                        NO_METADATA,
+                        answer,
+                        update,
+                    )
+                journal.reopen(path)
+                refused = f" (refused: {feedback_of(taken.error)})"
+            message = caught_inline(message_of, core, declared, frame)
+            if isinstance(message, Raised):
+                return core.failures.build(frame, message.error)
+            return Paused(
+                message=f"{message}{refused}",
+                schema=schema,
+                step=declared,
+                segments=frame.segments,
+                index=frame.index,
+                latency_s=perf_counter() - started,
             )
 
         return call
+
+
+def _taken(
+    core: ExecutorPort, step: AnyHitl, frame: AnyFrame, given: object
+) -> tuple[object, ContextUpdate | None]:
+    """The answer as the step asks for it, and what it makes of the context."""
+    answer = answer_of(given, step.input_schema, str(frame.path))
+    return answer, with_output(core, step, frame.context, None, answer)
 
 
 def message_of(core: ExecutorPort, step: AnyHitl, frame: AnyFrame) -> str:

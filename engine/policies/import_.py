@@ -13,7 +13,7 @@ from ..context import ContextUpdate
 from ..errors import ContextInheritanceError
 from ..frame import AnyFrame, planned_child
 from ..outcomes import BackgroundLaunched, Failure, StepOutcome, Success, make_success, status_of
-from ..passing import passed_on
+from ..passing import ended, passed_on
 from ..path import Segment, SegmentKind
 from ..placeholders import rendered
 from ..policy import BoundPolicy, Call, ExecutorPort
@@ -21,7 +21,7 @@ from ..results import PipelineResult
 from ..step_history_tracker import total_usage
 from ..step_kinds import ImportStep
 from ..steps import Node
-from ..usage import Quota
+from ..usage import FREE, Quota, UsageLimits
 from ..user_code import Raised, caught_inline
 from ..values import cloned, state_of
 
@@ -51,9 +51,10 @@ class _Import:
             return self.core.failures.build(frame, context.error)
         node = self.step.pipeline
         child = planned_child(frame, frame, self.segments, None, node, frame.data, context, 1, None)
-        if self.step.usage_limits is not None:
-            child = replace(child, quota=Quota(self.step.usage_limits, parent=frame.quota))
-        outcome = await self.core.calls(frame)[node](child)
+        if self.step.usage_limits is None:
+            outcome = await self.core.calls(frame)[node](child)
+        else:
+            outcome = await self._within(frame, child, self.step.usage_limits)
         done = caught_inline(self._done, frame, child, outcome, started)
         if isinstance(done, Raised):
             latency = perf_counter() - started
@@ -61,6 +62,16 @@ class _Import:
                 frame, done.error, latency_s=latency, children=(outcome,)
             )
         return done
+
+    async def _within(self, frame: AnyFrame, child: AnyFrame, limits: UsageLimits) -> StepOutcome:
+        """Run ``child`` on a part of the budget; after a pause on what was left of that part."""
+        journal, path = frame.run.journal, frame.path
+        spent = FREE if journal is None else journal.spent_at(path)
+        quota = Quota(limits, frame.quota, spent)
+        outcome = await self.core.calls(frame)[child.step](replace(child, quota=quota))
+        if journal is not None:
+            journal.spend(path, quota.spent)
+        return outcome
 
     def _context_of(self, frame: AnyFrame) -> BaseModel | None:
         """The context that the pipeline starts with."""
@@ -104,7 +115,7 @@ class _Import:
                 if frame.run.journal is not None:
                     frame.run.journal.go_past(child.path)
             case _:
-                return passed_on(outcome, frame, (outcome,), perf_counter() - started)
+                return passed_on(ended(outcome), frame, (outcome,), perf_counter() - started)
         return make_success(
             step,
             frame.segments,
@@ -187,7 +198,7 @@ def _made(model: type[BaseModel], given: Mapping[str, object], step: AnyImport) 
         return model.model_validate(fields)
     except ValidationError as error:
         if step.context_model is None and not step.inherit_context:
-            return model.model_construct(**fields)  # a blank one: its steps fill it
+            return model.model_construct(None, **fields)  # a blank one: its steps fill it
         told = "; ".join(
             f"{'.'.join(map(str, one['loc']))}: {one['msg']}"
             for one in error.errors(include_url=False)

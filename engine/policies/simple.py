@@ -7,17 +7,19 @@ from time import perf_counter
 from typing import cast
 
 from ..agent_orchestrator import AgentOrchestrator, ended_attempt
+from ..attempt import needs_of_attempts
 from ..frame import AnyFrame, Facility
 from ..outcomes import StepOutcome, make_success
-from ..policy import Call, ExecutorPort
+from ..policy import BoundPolicy, Call, ExecutorPort
 from ..signatures import CallKind
-from ..step_body import PLAIN_OUTPUTS, finished, function_of, needs_of_step, runs_in_thread
+from ..step_body import PLAIN_OUTPUTS, finished, function_of, runs_in_thread
+from ..step_config import NO_PROCESSORS
 from ..steps import AnyStep, Node, Step
 from ..usage import FREE, NO_METADATA, Metered
 from ..user_code import Raised, caught, caught_inline
 
 
-class SimpleStepExecutor:
+class SimpleStepExecutor(BoundPolicy):
     """Runs a `Step`'s function."""
 
     handles = Step
@@ -27,11 +29,7 @@ class SimpleStepExecutor:
 
     def needs(self, step: Node) -> Facility:
         """What the step asks for."""
-        return needs_of_step(step)
-
-    async def execute(self, core: ExecutorPort, frame: AnyFrame) -> StepOutcome:
-        """Run ``frame``."""
-        return await self.bind(core, frame.step)(frame)
+        return needs_of_attempts(cast(AnyStep, step))
 
     def bind(self, core: ExecutorPort, step: Node) -> Call:
         """The step's call: a short one when all that it asks for is its input."""
@@ -54,6 +52,13 @@ def _asks_for_input_only(step: AnyStep) -> bool:
         and step.config.timeout_s is None
         and not (shape.kind is CallKind.SYNC and runs_in_thread(step))
         and not step.config.estimate.usage()
+        and step.input is None
+        and step.processors == NO_PROCESSORS
+        and not step.plugins
+        and not step.validators
+        and step.validation is None
+        and step.fallback_step is None
+        and step.rate is None
     )
 
 
@@ -75,6 +80,7 @@ class _OneAttempt:
         function, shape = function_of(step)
         wanted = shape.input_type or (object,)
         inline = shape.kind is CallKind.SYNC
+        may_leave = inline and step.config.thread is None
         start = cast(Callable[[object], Awaitable[object]], function)
 
         async def call(frame: AnyFrame) -> StepOutcome:
@@ -82,7 +88,7 @@ class _OneAttempt:
             if (
                 frame.quota.overdrawn
                 or not isinstance(data, wanted)
-                or (inline and frame.concurrent)
+                or (may_leave and frame.concurrent)
             ):
                 return await whole(frame)
             started = perf_counter()
@@ -101,11 +107,11 @@ class _OneAttempt:
 
     async def _settle(self, frame: AnyFrame, output: object, started: float) -> StepOutcome:
         """The outcome when what the function returned may be no output yet, or it raised."""
-        usage = FREE
+        usage, metadata = FREE, NO_METADATA
         if not isinstance(output, Raised):
             output = await caught(finished(output))
         if isinstance(output, Metered):
-            usage, output = output.usage, output.output
+            usage, metadata, output = output.usage, output.metadata, output.output
             frame.quota.reconcile(FREE, usage)
         if isinstance(output, Raised):
             error = await ended_attempt(self.core, frame, 1, output.error)
@@ -120,7 +126,7 @@ class _OneAttempt:
             latency,
             usage or None,
             (),
-            NO_METADATA,
+            metadata,
             output,
             None,
         )

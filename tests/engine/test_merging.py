@@ -12,18 +12,22 @@ from pydantic import BaseModel, model_validator
 
 from flujo_nb.engine.errors import ConfigurationError, ContextUpdateError
 from flujo_nb.engine.merging import Merge, MergeStrategy
+from flujo_nb.engine.user_code import Raised
 from flujo_nb.engine.values import exactly_equal
 from tests.engine.branches import (
     CONTEXT_UPDATE,
+    CONTEXTS,
     ERROR_ON_CONFLICT,
     KEEP_FIRST,
     OVERWRITE,
     Inner,
+    Level,
     State,
     Work,
     clash,
     merged,
     put,
+    updates_of,
 )
 
 T = TypeVar("T")
@@ -110,6 +114,63 @@ def test_union_gives_and_takes_what_any_branch_did() -> None:
     assert "known.n" in clash(base, one, lambda c: c.known.update(n="differs"))
 
 
+def test_union_tells_items_of_a_list_apart_by_type_and_value() -> None:
+    class Plain:
+        def __init__(self, value: object) -> None:
+            self.value = value
+
+    def items() -> list[Any]:
+        nested = [(1,), [{"n": 1}], {"n": {"n": [1]}}, Inner(seen=1), Inner(seen=2)]
+        plain = [None, 1, True, 1.0, -0.0, 0.0, float("nan"), "1", b"1", Level.LOW]
+        return [*nested, *plain, {1}, date(2020, 1, 1), Plain(1), Plain(2)]
+
+    result = merged(State(), *[lambda c: c.unique.extend(items())] * 2).unique
+    assert exactly_equal(result, items())
+
+
+def test_union_keeps_the_type_of_a_set() -> None:
+    base = State.model_construct(tags=frozenset("ab"))
+    works = [put(tags=frozenset("a")), put(tags=frozenset("abc"))]
+    assert exactly_equal(merged(base, *works).tags, frozenset("ac"))
+    new = State.model_construct(tags=None)
+    assert merged(new, put(tags={"a"}), put(tags={"b"})).tags == {"a", "b"}
+
+
+def test_max_compares_whole_values() -> None:
+    class Longest(BaseModel):
+        steps: Annotated[list[int], Merge.max] = [1]
+
+    works: list[Work] = [lambda c: c.steps.append(2), lambda c: c.steps.append(3)]
+    assert merged(Longest(), *works).steps == [1, 3]
+
+
+def test_a_deletion_agrees_with_a_deletion_and_with_nothing_else_whatever_is_declared() -> None:
+    base = State(words={"k": 1}, average=1.0)
+
+    def gone(context: State) -> None:
+        context.words.clear()
+        del context.average
+
+    result = merged(base, gone, gone)
+    assert (result.words, "average" in vars(result)) == ({}, False)
+    said = clash(base, gone, lambda c: (c.words.update(k=2), put(average=2.0)(c)))
+    assert "words.k: branch 'a' deleted it, branch 'b' set it to 2 (Merge.add combines no" in said
+    assert "average: branch 'a' deleted it, branch 'b' set it to 2.0 (Merge(<function mean" in said
+
+
+def test_what_a_users_number_raises_comes_back() -> None:
+    class Stubborn:
+        def __radd__(self, other: object) -> None:
+            raise KeyboardInterrupt
+
+        __sub__ = __add__ = __radd__
+
+    branches = updates_of(State(), [put(hits=Stubborn())] * 2)
+    raised = CONTEXTS.merge_branches(State(), branches, CONTEXT_UPDATE)
+    assert isinstance(raised, Raised)
+    assert isinstance(raised.error, KeyboardInterrupt)
+
+
 REFUSED = [
     ("hits", (True, True)),
     ("hits", (1, None)),
@@ -119,6 +180,7 @@ REFUSED = [
     ("tags", ({1}, [1])),
     ("pair", ((), [1])),
     ("words", ({}, None)),
+    ("tags", ("a", "b")),
 ]
 
 

@@ -11,14 +11,20 @@ import pytest
 
 from flujo_nb.engine.agent_orchestrator import AgentOrchestrator
 from flujo_nb.engine.decorators import step
-from flujo_nb.engine.errors import StepCancelledItself, StepExited, TypeMismatchError
+from flujo_nb.engine.errors import (
+    StepCancelledItself,
+    StepExited,
+    TypeMismatchError,
+    UnusableOutput,
+)
 from flujo_nb.engine.executor_core import ExecutorCore
 from flujo_nb.engine.frame import make_execution_frame
 from flujo_nb.engine.hooks import AttemptFailed, Hook
 from flujo_nb.engine.outcomes import Aborted, AbortReason, Failure, FailureKind, Success
 from flujo_nb.engine.policies.simple import SimpleStepExecutor
+from flujo_nb.engine.step_config import AgentProcessors, PluginOutcome
 from flujo_nb.engine.steps import Step
-from flujo_nb.engine.usage import Metered, Quota, Usage, UsageLimits
+from flujo_nb.engine.usage import Metered, Quota, Usage, UsageEstimate, UsageLimits
 from tests.engine.fakes import Counts, Wait, broken, echo, echo_async, outcome_of
 
 FORMS = ["sync", "async", "sync with context", "async with context", "thread", "tried twice"]
@@ -218,3 +224,57 @@ def test_the_time_that_a_step_took_is_kept(wait: Wait) -> None:
 
     outcome = wait(outcome_of(slow))
     assert 0.004 < outcome.latency_s < 1
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_a_step_says_of_its_output_stands_in_its_outcome(wait: Wait, form: str) -> None:
+    metered = step_that(lambda: Metered("x", Usage(tokens=3), {"model": "small"}), form)
+    outcome = wait(outcome_of(metered, context=Counts()))
+    assert dict(outcome.metadata) == {"model": "small"}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_usage_that_is_none_is_refused(wait: Wait, form: str) -> None:
+    quota = Quota()
+    metered = step_that(lambda: Metered("x", 3), form)  # type: ignore[arg-type]
+    outcome = wait(outcome_of(metered, context=Counts(), quota=quota))
+    assert isinstance(outcome.error, UnusableOutput)
+    assert quota.spent == Usage()
+
+
+class Refusing:
+    def validate(self, output: object) -> object:
+        return PluginOutcome(success=False) if isinstance(output, dict) else None
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"plugins": [(Refusing(), 0)]},
+        {"validators": [Refusing()]},
+        {"processors": AgentProcessors(output_processors=[int])},
+        {"input": "{{ data.nothing }}"},
+        {"timeout_s": 0.01, "thread": None},
+        {"sink_to": "nothing"},
+        {"updates_context": True},
+        {"estimate": UsageEstimate(tokens=99)},
+    ],
+    ids=lambda asked: next(iter(asked)),
+)
+def test_a_step_gets_whatever_it_asks_for(wait: Wait, asked: dict[str, Any]) -> None:
+    """None of these is lost on the short way of steps that ask for nothing."""
+
+    @step(**asked)
+    async def work(data: object) -> object:
+        await asyncio.sleep(0.05 if "timeout_s" in asked else 0)
+        return data
+
+    limits = UsageLimits(total_tokens_limit=9)
+    outcome = wait(outcome_of(work, "x", context=Counts(), limits=limits))
+    assert not isinstance(outcome, Success)
+
+
+def test_a_fallback_and_a_mark_of_validation_are_not_lost_either(wait: Wait) -> None:
+    assert wait(outcome_of(step(fallback_step=echo)(broken.agent), "x")).output == "x"
+    passed = wait(outcome_of(step(validation="lenient")(lambda data: data), "x"))
+    assert passed.metadata == {"validation_passed": True}

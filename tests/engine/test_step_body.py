@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Generator
 from typing import Any
@@ -11,9 +12,13 @@ import pytest
 
 from flujo_nb.engine.decorators import step
 from flujo_nb.engine.errors import MissingAgentError
+from flujo_nb.engine.executor_core import ExecutorCore
+from flujo_nb.engine.frame import branch_frame, make_execution_frame
 from flujo_nb.engine.outcomes import Chunk, Failure, FailureKind, Success
+from flujo_nb.engine.path import step_segment
 from flujo_nb.engine.runner import Flujo
 from flujo_nb.engine.step_body import body_of
+from flujo_nb.engine.step_config import StepConfig
 from flujo_nb.engine.steps import Step
 from flujo_nb.engine.usage import Metered, Usage
 from tests.engine.fakes import Counts, Wait, echo, outcome_of
@@ -93,6 +98,103 @@ def test_where_a_function_runs(wait: Wait) -> None:
     assert thread_of(timeout_s=5) != main
 
 
+def beside_others(one: Step[Any, Any], data: object = None) -> Any:
+    """The output of ``one`` in a frame that has others in flight beside it."""
+    root = make_execution_frame(echo)
+    segments = (step_segment(one.name),)
+    frame = branch_frame(root, root, segments, None, one, data, None, 1, None, True)
+    return ExecutorCore().run(frame)
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_synchronous_function_leaves_the_loop_where_others_are_in_flight(
+    wait: Wait, retries: int
+) -> None:
+    def where(data: object) -> str:
+        return threading.current_thread().name
+
+    def thread_of(**options: Any) -> object:
+        one = step(**options, max_retries=retries)(where)
+        return wait(beside_others(one)).output
+
+    main = threading.main_thread().name
+    assert thread_of() != main
+    assert thread_of(thread=True) != main
+    assert thread_of(thread=False) == main
+
+
+def test_an_async_function_stays_where_it_is(wait: Wait) -> None:
+    @step
+    async def where(data: object) -> str:
+        return threading.current_thread().name
+
+    assert wait(beside_others(where)).output == threading.main_thread().name
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_an_object_that_is_bound_to_another_thread_gets_a_hint(wait: Wait, retries: int) -> None:
+    """An ordinary error of a step in a worker thread gets none."""
+    connection = sqlite3.connect(":memory:")
+
+    @step(max_retries=retries)
+    def select(data: object) -> object:
+        if data == "fail":
+            raise ValueError("no rows")
+        return connection.execute("select 1").fetchone()
+
+    assert wait(outcome_of(select)).output == (1,)
+    refused = wait(beside_others(select)).error
+    assert isinstance(refused, sqlite3.ProgrammingError)
+    assert "thread=False" in refused.__notes__[0]
+    assert not hasattr(wait(beside_others(select, "fail")).error, "__notes__")
+    connection.close()
+
+
+def test_a_step_that_wants_the_loop_in_a_worker_thread_gets_the_hint_too(wait: Wait) -> None:
+    @step(thread=True)
+    def schedule(data: object) -> None:
+        asyncio.get_running_loop()
+
+    error = wait(outcome_of(schedule)).error
+    assert isinstance(error, RuntimeError)
+    assert "thread=False" in error.__notes__[0]
+
+
+@pytest.mark.parametrize(
+    ("config", "given"),
+    [
+        (StepConfig(), (None, 0.5, None)),
+        (StepConfig(temperature=0.1, top_k=4, top_p=0.9), (0.1, 0.9, 4)),
+    ],
+)
+def test_an_agent_gets_the_options_that_it_names(
+    wait: Wait, config: StepConfig, given: tuple[object, ...]
+) -> None:
+    """One that the step does not set keeps the agent's default, where there is one."""
+
+    class Tuned:
+        async def run(
+            self,
+            data: object,
+            temperature: float | None,
+            top_p: float = 0.5,
+            *,
+            top_k: int | None = None,
+        ) -> object:
+            return temperature, top_p, top_k
+
+    outcome = wait(outcome_of(Step(name="it", agent=Tuned(), config=config)))
+    assert outcome.output == given
+
+
+def test_a_function_may_call_a_parameter_of_its_own_like_an_option(wait: Wait) -> None:
+    @step
+    def warm(temperature: float) -> float:
+        return temperature + 1
+
+    assert wait(outcome_of(warm, 20.0)).output == 21.0
+
+
 @pytest.mark.parametrize(
     ("pieces", "whole"),
     [(["a", "b"], "ab"), ([b"a", b"b"], b"ab"), ([1, "b"], [1, "b"]), ([], [])],
@@ -168,3 +270,58 @@ def test_an_attribute_called_stream_does_not_make_an_agent_stream(wait: Wait) ->
     outcome = wait(outcome_of(Step(name="agent", agent=Client()), "x", stream=True))
     assert isinstance(outcome, Success), outcome.feedback
     assert outcome.output == "whole"
+
+
+class MeteredStream:
+    """An agent whose stream ends with its output and what that cost."""
+
+    def __init__(self, *pieces: object) -> None:
+        self.pieces = pieces
+
+    async def run(self, data: str) -> str:
+        return "whole"
+
+    async def stream(self, data: str) -> AsyncIterator[object]:
+        for piece in self.pieces:
+            yield piece
+
+
+def test_a_metered_output_at_the_end_of_a_stream_is_no_chunk(wait: Wait) -> None:
+    whole = Metered({"title": "Rain"}, Usage(tokens=3), {"model": "small"})
+    agent = Step(name="agent", agent=MeteredStream("ra", "in", whole))
+    chunks: list[Chunk] = []
+    outcome = wait(outcome_of(agent, "x", stream=True, on_chunk=chunks.append))
+    assert isinstance(outcome, Success)
+    assert outcome.output == {"title": "Rain"}
+    assert (outcome.usage, dict(outcome.metadata)) == (Usage(tokens=3), {"model": "small"})
+    assert [chunk.data for chunk in chunks] == ["ra", "in"]
+
+
+def test_nothing_follows_a_metered_output_in_a_stream(wait: Wait) -> None:
+    pieces = (Metered("done", Usage(tokens=3)), "more")
+    outcome = wait(outcome_of(Step(name="it", agent=MeteredStream(*pieces)), "x", stream=True))
+    assert isinstance(outcome, Failure)
+    assert outcome.kind is FailureKind.TYPE
+    assert "went on after a Metered" in outcome.feedback
+    assert outcome.attempts == 1
+
+
+def test_an_agent_may_hand_on_the_stream_of_another(wait: Wait) -> None:
+    class Passing:
+        def __init__(self) -> None:
+            self.inner = MeteredStream("a", "b")
+
+        async def run(self, data: str) -> str:
+            return "whole"
+
+        def stream(self, data: str) -> AsyncIterator[object]:
+            return self.inner.stream(data)
+
+    outcome = wait(outcome_of(Step(name="it", agent=Passing()), "x", stream=True))
+    assert outcome.output == "ab"
+
+
+def test_metadata_outlive_an_output_that_is_awaited(wait: Wait) -> None:
+    metered = Metered(five(), Usage(tokens=1), {"model": "small"})
+    outcome = wait(outcome_of(Step.from_callable(lambda data: metered, name="it")))
+    assert (outcome.output, dict(outcome.metadata)) == (5, {"model": "small"})

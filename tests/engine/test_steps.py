@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import dataclasses
+import functools
 from dataclasses import FrozenInstanceError
 from typing import Any
 
@@ -11,8 +13,9 @@ import pytest
 from pydantic import ValidationError
 
 from flujo_nb.engine.decorators import step
-from flujo_nb.engine.errors import ConfigurationError
-from flujo_nb.engine.step_config import StepConfig
+from flujo_nb.engine.errors import ConfigurationError, StepSealed
+from flujo_nb.engine.runner import Flujo
+from flujo_nb.engine.step_config import PluginOutcome, StepConfig
 from flujo_nb.engine.steps import AgentStep, Pipeline, PipelineTypeError, Step, name_of, steps_of
 from flujo_nb.engine.usage import UsageEstimate
 from tests.engine.fakes import Wait, echo, echo_async, outcome_of
@@ -151,3 +154,172 @@ def test_a_kind_of_step_declared_as_a_dataclass_runs(wait: Wait) -> None:
 
     special = Special(name="special", agent=lambda data: data + 1, extra=2)
     assert wait(outcome_of(special, 1)).output == 2
+
+
+# Until a step is in use it changes in place.
+
+
+class Check:
+    """A plugin that finds every output good, and notes it."""
+
+    def __init__(self, log: list[str], name: str) -> None:
+        self.log = log
+        self.name = name
+
+    def validate(self, output: object) -> PluginOutcome:
+        self.log.append(self.name)
+        return PluginOutcome(success=True)
+
+
+def fresh(name: str = "fresh", work: Any = None) -> Step[Any, Any]:
+    return Step.from_callable(work or (lambda data: data), name=name)
+
+
+def test_a_step_that_is_not_in_use_changes_in_place(wait: Wait) -> None:
+    log: list[str] = []
+    one = fresh(work=lambda data: data["missing"])
+    first, second = Check(log, "first"), Check(log, "second")
+    assert one.fallback(fresh("other", lambda data: "other")) is one
+    assert one.add_plugin(first) is one
+    assert one.add_plugin(second, priority=5) is one
+    assert one.plugins == ((first, 0), (second, 5))
+    assert wait(outcome_of(one, {})).output == "other"
+    good = fresh().add_plugin(first).add_plugin(second, 5)
+    log.clear()
+    assert wait(outcome_of(good, 1)).output == 1
+    assert log == ["second", "first"]
+
+
+USES: dict[str, Any] = {
+    "a pipeline": lambda one: Pipeline.from_step(one),
+    "a longer pipeline": lambda one: echo >> one,
+    "a container in a pipeline": lambda one: Pipeline.from_step(Step.map_over("map", one)),
+    "a fallback in a pipeline": lambda one: Pipeline.from_step(fresh("main").fallback(one)),
+    "a run": lambda one: asyncio.run(outcome_of(one, 1)),
+    "a container's run": lambda one: asyncio.run(outcome_of(Step.map_over("map", one), [1])),
+    "a runner's run": lambda one: asyncio.run(Flujo(one).run_async(1).result()),
+}
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+def test_a_step_in_use_no_longer_changes(use: Any) -> None:
+    one = fresh()
+    use(one)
+    assert one.sealed
+    for change in (
+        lambda: one.add_plugin(Check([], "late")),
+        lambda: one.fallback(echo),
+    ):
+        with pytest.raises(StepSealed, match=r"'fresh' .* dataclasses.replace"):
+            change()
+    assert (one.plugins, one.fallback_step) == ((), None)
+
+
+def test_declaring_containers_and_runners_uses_nothing_yet() -> None:
+    one = fresh()
+    Step.map_over("map", one)
+    Flujo(one)
+    Flujo(Step.map_over("map", one))
+    assert not one.sealed
+    one.fallback(echo)
+
+
+def test_a_copy_of_a_sealed_step_is_a_new_one() -> None:
+    one = fresh()
+    Pipeline.from_step(one)
+    other = dataclasses.replace(one)
+    assert one.sealed and not other.sealed
+    assert other.fallback(echo).fallback_step is echo
+
+
+def test_an_agents_step_changes_in_place_too() -> None:
+    writing = Step(name="writing", agent=Writer()).fallback(echo)
+    assert type(writing) is AgentStep
+    assert writing.fallback_step is echo
+
+
+def test_a_fallback_is_a_step() -> None:
+    with pytest.raises(ConfigurationError, match=r"fallback .*'fresh'|'fresh' .*fallback"):
+        fresh().fallback(len)  # type: ignore[arg-type]
+
+
+OPTIONS: dict[str, Any] = {
+    "name": "other",
+    "updates_context": True,
+    "sink_to": "total",
+    "input": "{{ data }}",
+    "rate": "6/min",
+    "validation": "lenient",
+    "meta": {"owner": "me"},
+    "fallback_step": echo,
+}
+CONFIG: dict[str, Any] = {
+    "max_retries": 4,
+    "retry_delay_s": 0.5,
+    "backoff": True,
+    "timeout_s": 2.0,
+    "thread": True,
+    "execution_mode": "background",
+    "estimate": UsageEstimate(tokens=3),
+}
+
+
+@pytest.mark.parametrize("make", [Step.from_callable, Step.from_mapper])
+def test_from_callable_takes_the_fields_of_a_step_and_of_its_config(make: Any) -> None:
+    made = make(str, **OPTIONS, **CONFIG)
+    assert {name: getattr(made, name) for name in OPTIONS} == OPTIONS
+    assert made.config == StepConfig(**CONFIG)
+
+
+@pytest.mark.parametrize("option", CONFIG)
+def test_an_option_wins_over_the_config_and_leaves_the_rest_of_it(option: str) -> None:
+    base = StepConfig(retry_delay_s=9.0, temperature=0.5)
+    made = Step.from_callable(lambda data: data, name="x", config=base, **{option: CONFIG[option]})  # type: ignore[arg-type]
+    assert getattr(made.config, option) == CONFIG[option]
+    assert made.config.temperature == 0.5
+    assert base == StepConfig(retry_delay_s=9.0, temperature=0.5)
+
+
+def test_from_callable_refuses_what_it_does_not_know() -> None:
+    with pytest.raises(TypeError, match="retries"):
+        Step.from_callable(str, retries=3)  # type: ignore[call-arg]
+
+
+class Named:
+    def __call__(self, data: object) -> object:
+        return data
+
+
+def test_a_step_is_called_what_its_function_is_called() -> None:
+    def draft(data: object) -> object:
+        return data
+
+    assert Step.from_callable(draft).name == "draft"
+    assert Step.from_callable(Named()).name == "Named"
+    assert Step.from_callable(Writer()).name == "Writer"
+    assert Step.from_callable(functools.partial(draft), name="part").name == "part"
+
+
+async def writing(data: object) -> str:
+    return f"written {data}"
+
+
+def test_arun_calls_what_is_inside_directly(wait: Wait) -> None:
+    calls: list[int] = []
+
+    def fails(data: int, context: Any = None) -> int:
+        calls.append(data)
+        if context is None:
+            raise ValueError("no context")
+        return data + int(context)
+
+    made = Step.from_callable(fails, max_retries=3)
+    assert wait(made.arun(1, context=4)) == 5
+    with pytest.raises(ValueError, match="no context"):
+        wait(made.arun(1))
+    assert calls == [1, 1]
+    assert not made.sealed
+    assert wait(Step.from_callable(writing).arun("x")) == "written x"
+    assert wait(Step(name="writing", agent=Writer()).arun("x")) == "X"
+    with pytest.raises(ConfigurationError, match="'empty' has no function or agent"):
+        wait(Step(name="empty").arun(1))

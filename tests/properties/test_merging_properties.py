@@ -7,7 +7,7 @@ from itertools import combinations
 from numbers import Number
 from typing import Annotated, Any, TypeAlias
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field
 
@@ -145,6 +145,7 @@ def shared_paths(branches: Branches) -> set[Path]:
     }
 
 
+@settings(max_examples=200)
 @given(bases, works, st.sampled_from(MERGING))
 def test_what_one_branch_alone_changed_is_neither_lost_nor_named(
     base: Ruled, all_done: list[list[Edit]], strategy: MergeStrategy
@@ -205,6 +206,7 @@ def are_tables(found: list[Any]) -> bool:
     return all(isinstance(one, SetValue) and type(one.value) is dict for one in found)
 
 
+@settings(max_examples=200)
 @given(bases, works)
 def test_what_two_branches_changed_is_merged_by_its_rule_or_named(
     base: Ruled, all_done: list[list[Edit]]

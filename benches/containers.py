@@ -1,0 +1,297 @@
+"""What a step costs inside loops, maps, branches and caches, and whether that grows."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import tracemalloc
+from collections.abc import Awaitable, Callable, Sequence
+from time import perf_counter
+from typing import TypeAlias
+
+from benches.floor import (
+    FloorCached,
+    FloorChoice,
+    FloorCore,
+    FloorFanOut,
+    FloorLoop,
+    FloorMap,
+    FloorSequence,
+    FloorStep,
+)
+from benches.harness import PASSES, Costs, Figure, Work, expect
+from benches.works import (
+    AWAIT,
+    FLOOR,
+    BareAwaits,
+    Case,
+    FloorRuns,
+    FrameRuns,
+    Listening,
+    ledger_of,
+    plus_one,
+)
+from flujo_nb.engine.executor_core import ExecutorCore
+from flujo_nb.engine.frame import make_execution_frame
+from flujo_nb.engine.step_kinds import (
+    CacheStep,
+    ConditionalStep,
+    LoopStep,
+    MapStep,
+    ParallelStep,
+)
+from flujo_nb.engine.steps import Pipeline, Step
+
+ITERATIONS, BRANCHES, CACHED = 10_000, 1_000, 100
+MOST_KEPT = 200
+"""The bytes that an iteration may keep."""
+
+Body: TypeAlias = Callable[[int], Awaitable[int]]
+
+ENGINE, JOURNAL, HOOK = "engine", "journal", "hook listening"
+
+
+async def sleeping(number: int) -> int:
+    """The body of a step that waits."""
+    await asyncio.sleep(0.01)
+    return number + 1
+
+
+def step_of(name: str, body: Body = plus_one) -> Step[int, int]:
+    """A step called ``name``."""
+    return Step.from_callable(body, name=name)
+
+
+def parity(number: int) -> int:
+    """The key of a branch: 0 or 1."""
+    return number % 2
+
+
+def loop_of(iterations: int) -> Case:
+    """A loop around one step."""
+
+    def reached(number: int) -> bool:
+        return number >= iterations
+
+    return Case(
+        LoopStep[int, int](
+            name="loop",
+            loop_body_pipeline=step_of("body"),
+            exit_condition_callable=reached,
+            max_loops=iterations,
+        ),
+        FloorLoop(FloorStep("body", plus_one), reached, iterations),
+        steps=iterations,
+        frames=iterations + 1,
+        last=f"loop/[{iterations - 1}]/body",
+        output=iterations,
+    )
+
+
+def routed(iterations: int) -> Case:
+    """A loop around a choice of two branches, which are taken in turn."""
+
+    def reached(number: int) -> bool:
+        return number >= iterations
+
+    branches = {0: step_of("even"), 1: step_of("odd")}
+    route = ConditionalStep[int, int](name="route", condition_callable=parity, branches=branches)
+    choice = FloorChoice(parity, {0: FloorStep("even", plus_one), 1: FloorStep("odd", plus_one)})
+    last = iterations - 1
+    return Case(
+        LoopStep[int, int](
+            name="loop",
+            loop_body_pipeline=route,
+            exit_condition_callable=reached,
+            max_loops=iterations,
+        ),
+        FloorLoop(choice, reached, iterations),
+        steps=iterations,
+        frames=2 * iterations + 1,
+        last=f"loop/[{last}]/route/:={last % 2}/{'odd' if last % 2 else 'even'}",
+        output=iterations,
+    )
+
+
+def map_of(items: int, at_once: int = 1) -> Case:
+    """A map of one step over ``items`` items, ``at_once`` of them in flight."""
+    return Case(
+        MapStep[list[int], list[int]](
+            name="map", pipeline_to_run=step_of("body"), max_concurrency=at_once
+        ),
+        FloorMap(FloorStep("body", plus_one), at_once > 1),
+        steps=items,
+        frames=items + 1,
+        last=f"map/[{items - 1}]/body",
+        output=list(range(1, items + 1)),
+        data=list(range(items)),
+    )
+
+
+def fan_out_of(branches: int, body: Body = plus_one) -> Case:
+    """Branches of one step each."""
+    names = [f"b{n}" for n in range(branches)]
+    return Case(
+        ParallelStep[int, dict[str, int]](
+            name="fan", branches={name: step_of("body", body) for name in names}
+        ),
+        FloorFanOut({name: FloorStep("body", body) for name in names}),
+        steps=branches,
+        frames=branches + 1,
+        last=f"fan/:{names[-1]}/body",
+        output=dict.fromkeys(names, 1),
+    )
+
+
+def cached(length: int) -> Case:
+    """A sequence of steps whose results are known."""
+    names = [f"c{n}" for n in range(length)]
+    return Case(
+        Pipeline(tuple(CacheStep(name=name, wrapped_step=step_of("body")) for name in names)),
+        FloorSequence([FloorCached(FloorStep(name, plus_one)) for name in names]),
+        steps=length,
+        frames=length + 1,  # of a hit there is no frame inside
+        last=names[-1],
+        output=length,
+    )
+
+
+class BareGather(Work):
+    """What sleeping branches are compared with: a task for each."""
+
+    def __init__(self, tasks: int) -> None:
+        super().__init__(AWAIT, tasks)
+        self._outputs: list[int] = []
+
+    async def run(self) -> None:
+        """Sleep in all tasks at once."""
+        self._outputs = await asyncio.gather(*(sleeping(0) for _ in range(self.steps)))
+
+    def check(self) -> None:
+        """Each added one."""
+        expect(self.name, self._outputs, [1] * self.steps)
+
+
+def kept_per_step(case: Case, recorded: bool) -> float:
+    """The bytes that a run's outcome (and journal, if it is ``recorded``) holds, by step."""
+    runs = FrameRuns(f"{JOURNAL if recorded else ENGINE}, memory", case, recorded=recorded)
+    with asyncio.Runner() as runner:
+        runner.run(runs.run())  # not counted: here plans are made
+        runs.check()
+        gc.collect()
+        tracemalloc.start()
+        try:
+            runner.run(runs.run())
+            gc.collect()
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        runs.check()
+    return held / case.steps
+
+
+def _compared(
+    what: str, case: Case, passes: int, *, core: ExecutorCore | None = None, hook: bool = False
+) -> Sequence[Figure]:
+    """One case against the floor and the bare await; with a journal, and with a hook."""
+    works: list[Work] = [
+        BareAwaits(),
+        FloorRuns(FLOOR, case),
+        FrameRuns(ENGINE, case, core=core),
+        FrameRuns(JOURNAL, case, core=core, recorded=True),
+    ]
+    if hook:
+        works.append(FrameRuns(HOOK, case, listening=Listening()))
+    costs = Costs(works, passes)
+    figures = [
+        Figure(f"{what}, floor", "x await", costs.ratio(FLOOR, AWAIT)),
+        Figure(what, "x await", costs.ratio(ENGINE, AWAIT)),
+        Figure(what, "x floor", costs.ratio(ENGINE, FLOOR), 1.6),
+        Figure(f"{what}, {JOURNAL}", "x await", costs.ratio(JOURNAL, AWAIT)),
+    ]
+    if hook:
+        figures.append(Figure(f"{what}, {HOOK}", "x await", costs.ratio(HOOK, AWAIT)))
+    return figures
+
+
+def container_figures(
+    passes: int = PASSES, iterations: int = ITERATIONS, branches: int = BRANCHES
+) -> Sequence[Figure]:
+    """Each kind of container, of many steps that only compute."""
+    hits = cached(CACHED)
+    core = ExecutorCore()
+    with asyncio.Runner() as runner:  # the results become known
+        runner.run(core.run_root(make_execution_frame(hits.node, hits.data)))
+        runner.run(FloorCore().run_root(hits.floor, hits.data, 0))
+    at_once = map_of(branches, at_once=branches)
+    return [
+        *_compared(f"loop of {iterations:,}", loop_of(iterations), passes, hook=True),
+        *_compared(f"loop of {iterations:,}, routed", routed(iterations), passes),
+        *_compared(f"fan-out of {branches:,}", fan_out_of(branches), passes, hook=True),
+        *_compared(f"map of {branches:,}", map_of(branches), passes),
+        *_compared(f"map of {branches:,}, all at once", at_once, passes),
+        *_compared("cached hit", hits, passes, core=core),
+    ]
+
+
+def sleeping_figures(passes: int = PASSES, branches: int = BRANCHES) -> Sequence[Figure]:
+    """Branches that wait 10 ms, all at once: the whole of it, in wall time."""
+    case = fan_out_of(branches, sleeping)
+    works = (
+        BareGather(branches),
+        FloorRuns(FLOOR, case),
+        FrameRuns(ENGINE, case),
+        FrameRuns(JOURNAL, case, recorded=True),
+    )
+    costs = Costs(works, passes, perf_counter)
+    what = f"fan-out of {branches:,} x sleep 10 ms"
+    return [
+        Figure(f"{what}, floor", "x gather", costs.ratio(FLOOR, AWAIT)),
+        Figure(what, "x gather", costs.ratio(ENGINE, AWAIT)),
+        Figure(what, "x floor", costs.ratio(ENGINE, FLOOR), 1.6),
+        Figure(f"{what}, {JOURNAL}", "x gather", costs.ratio(JOURNAL, AWAIT)),
+    ]
+
+
+def growth_figures(passes: int = PASSES // 3, iterations: int = ITERATIONS) -> Sequence[Figure]:
+    """The cost of a step among many against one among few; with a large context beside it."""
+    lengths = (iterations // 100, iterations, 10 * iterations)
+    few, many = fan_out_of(10), fan_out_of(BRANCHES)
+    works: list[Work] = []
+    for kind in (ENGINE, JOURNAL):
+        recorded = kind == JOURNAL
+        works += [
+            FrameRuns(f"{kind} {one}", loop_of(one), max(1, iterations // one), recorded=recorded)
+            for one in lengths
+        ]
+        works += [
+            FrameRuns(f"{kind} fan 10", few, BRANCHES // 10, recorded=recorded),
+            FrameRuns(f"{kind} fan", many, recorded=recorded),
+        ]
+    for context, size in ((ledger_of(0), "small"), (ledger_of(10), "10 MB")):
+        works.append(FrameRuns(f"loop, {size}", loop_of(iterations), context=context))
+        works.append(FrameRuns(f"fan, {size}", many, context=context))
+    costs = Costs(works, passes)
+    figures = []
+    for kind, told in ((ENGINE, ""), (JOURNAL, f", {JOURNAL}")):
+        for one in lengths[1:]:
+            what = f"growth from {lengths[0]:,} to {one:,} iterations{told}"
+            ratio = costs.ratio(f"{kind} {one}", f"{kind} {lengths[0]}")
+            figures.append(Figure(what, "x", ratio, 1.2))
+        what = f"growth from 10 to {BRANCHES:,} branches{told}"
+        figures.append(Figure(what, "x", costs.ratio(f"{kind} fan", f"{kind} fan 10"), 1.2))
+    for what in ("loop", "fan"):
+        ratio = costs.ratio(f"{what}, 10 MB", f"{what}, small")
+        figures.append(Figure(f"{what} that takes no context, 10 MB", "x none", ratio, 1.1))
+    return figures
+
+
+def memory_figures(iterations: int = ITERATIONS) -> Sequence[Figure]:
+    """What an iteration leaves behind."""
+    figures = []
+    for recorded, most in ((False, MOST_KEPT), (True, None)):
+        for many in (iterations, 10 * iterations):
+            what = f"kept of {many:,} iterations{', journal' if recorded else ''}"
+            kept = kept_per_step(loop_of(many), recorded)
+            figures.append(Figure(what, "bytes each", kept, most))
+    return figures
