@@ -10,21 +10,19 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
-
-from pydantic import BaseModel
 
 from .errors import UsageLimitExceededError
 from .failure_builder import FailureBuilder
 from .frame import BACKGROUND, AnyFrame, background_frame
-from .outcomes import BackgroundLaunched, FrameOutcome, RunStatus, Success, status_of
+from .outcomes import BackgroundLaunched, FrameOutcome, Success
 from .path import FramePath
+from .results import BackgroundTask
 from .step_history_tracker import feedback_in
 from .steps import AnyStep
 from .usage import Quota, Refused
-from .user_code import Raised, caught_inline
-from .values import cloned
+from .values import own_copy
 
 KEPT = 100
 """How many tasks that ended after the result of their run are kept for somebody to ask about."""
@@ -33,26 +31,6 @@ Work: TypeAlias = Callable[[AnyFrame], Coroutine[None, None, FrameOutcome]]
 """Runs a frame to its end, whatever end that is."""
 
 _log = logging.getLogger("flujo_nb")
-
-
-@dataclass(frozen=True, slots=True)
-class BackgroundTask:
-    """How a task stood when somebody asked; ``outcome`` is ``None`` while it works."""
-
-    run_id: str
-    path: FramePath
-    name: str
-    outcome: FrameOutcome | None = None
-
-    @property
-    def status(self) -> RunStatus:
-        """How it stood."""
-        return RunStatus.RUNNING if self.outcome is None else status_of(self.outcome)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it has not succeeded, so that resuming the run launches it again."""
-        return not isinstance(self.outcome, Success)
 
 
 @dataclass(slots=True, eq=False)
@@ -90,6 +68,8 @@ class BackgroundTaskManager:
                 await work(background_frame(frame, body, frame.data, frame.quota))
             else:
                 self._start(frame, body, path, work)
+                if journal is not None:
+                    journal.launch(path)
         return BackgroundLaunched(
             step=frame.step, segments=frame.segments, index=frame.index, task_id=str(path)
         )
@@ -136,7 +116,7 @@ class BackgroundTaskManager:
 
     def _start(self, frame: AnyFrame, body: AnyStep, path: FramePath, work: Work) -> None:
         share = _share_of(frame, body, path)
-        child = background_frame(frame, body, _own_input(frame.data), share or frame.quota)
+        child = background_frame(frame, body, own_copy(frame.data), share or frame.quota)
         task = asyncio.get_running_loop().create_task(work(child), name=f"flujo {path}")
         told = BackgroundTask(frame.run_id, path, body.name)
         launched = _Launched(told, task, body.config.on_close, share, child)
@@ -187,14 +167,6 @@ def _share_of(frame: AnyFrame, body: AnyStep, path: FramePath) -> Quota | None:
     if isinstance(share, Refused):
         raise UsageLimitExceededError(f"{share.reason} (the share of {path})")
     return share
-
-
-def _own_input(data: object) -> object:
-    """A copy of what is plain data, because the run goes on with the same object."""
-    if not isinstance(data, list | dict | set | tuple | BaseModel) and not is_dataclass(data):
-        return data
-    copy = caught_inline(cloned, data)
-    return data if isinstance(copy, Raised) else copy
 
 
 def _log_unseen(launched: _Launched) -> None:

@@ -202,7 +202,7 @@ def _copied(entry: CacheEntry) -> CacheEntry | _Trouble | Raised:
     copied = caught_inline(entry.copy)
     if not isinstance(copied, Raised) or _stops(copied.error):
         return copied
-    return _Trouble(f"output: {type(entry.output).__qualname__} cannot be copied: {copied.error}")
+    return _Trouble(f"what it gave cannot be copied: {copied.error}")
 
 
 async def _got(backend: CacheBackend, key: str) -> CacheEntry | _Trouble | Raised | None:

@@ -71,7 +71,7 @@ def facts_of(code: CodeType) -> CodeFacts:
         hashed.digest(),
         tuple(sorted(used(*_LOADS) - _LABELS - {"__name__"})),
         used("STORE_GLOBAL", "DELETE_GLOBAL") | (used("STORE_DEREF") & {*code.co_freevars}),
-        used("LOAD_ATTR", "LOAD_METHOD"),
+        used("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"),
         used("STORE_ATTR", "DELETE_ATTR"),
         tuple(sorted(used("IMPORT_NAME"))),
     )

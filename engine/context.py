@@ -85,7 +85,7 @@ def shown_by(context: BaseModel) -> ShownRun | None:
 
 
 def show(context: ContextT, shown: ShownRun | None) -> ContextT:
-    """Let ``context``, a copy of our own, show a run; any model but `PipelineContext` shows none."""
+    """Let ``context``, a copy of our own, show a run, if it is a `PipelineContext`."""
     if shown is not None and isinstance(context, PipelineContext):
         object.__setattr__(context, "_flujo_shown", shown)
     return context

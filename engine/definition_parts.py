@@ -13,12 +13,17 @@ from types import CellType, FunctionType, MethodType
 from typing import TypeAlias
 
 from pydantic import BaseModel
-from pydantic_core import PydanticUndefined
+from pydantic.fields import ModelPrivateAttr
 
 from .code_facts import facts_of, library_of
 from .values import state_of
 
 _CODE = (FunctionType, classmethod, staticmethod, property, functools.cached_property)
+_UNDEFINED: object = ModelPrivateAttr().default
+_OF_A_FIELD = (
+    *("alias", "validation_alias", "serialization_alias", "title", "description", "examples"),
+    *("discriminator", "json_schema_extra", "exclude", "frozen", "validate_default"),
+)
 _DESCRIBED = frozenset(
     {"model_config", "model_fields", "model_computed_fields", "_field_defaults", "_abc_impl"}
 )
@@ -106,10 +111,11 @@ def declared_in(kind: type) -> Iterator[tuple[str, object]]:
     if issubclass(kind, BaseModel):
         yield "model_config", kind.model_config
         for name, one in kind.model_fields.items():
-            default = "no default" if one.default is PydanticUndefined else (one.default,)
-            yield name, (one.annotation, default, one.default_factory, one.alias, *one.metadata)
+            default = "no default" if one.default is _UNDEFINED else (one.default,)
+            yield name, (one.annotation, default, one.default_factory, *one.metadata)
+            yield f"{name}: told", [getattr(one, told) for told in _OF_A_FIELD]
         for name, private in kind.__private_attributes__.items():
-            default = "no default" if private.default is PydanticUndefined else (private.default,)
+            default = "no default" if private.default is _UNDEFINED else (private.default,)
             yield name, (default, private.default_factory)
         rules = kind.__pydantic_decorators__
         for name, of_field in rules.field_validators.items():

@@ -176,15 +176,16 @@ def map_over(
 
 def gather(name: str, *, wait_for: Sequence[str]) -> AnyStep:
     """A step that picks the outputs of the branches ``wait_for`` from those of a parallel step."""
+    wanted = tuple(wait_for)
 
     def pick(outputs: Mapping[str, object]) -> dict[str, object]:
-        missing = [branch for branch in wait_for if branch not in outputs]
+        missing = [branch for branch in wanted if branch not in outputs]
         if missing:
             raise BranchNotFound(
                 f"step {name!r} waits for {', '.join(missing)}; its input has "
                 f"{', '.join(map(str, outputs)) or 'no outputs'}"
             )
-        return {branch: outputs[branch] for branch in wait_for}
+        return {branch: outputs[branch] for branch in wanted}
 
     return Step.from_callable(pick, name=name)
 

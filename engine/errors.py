@@ -206,7 +206,7 @@ class PipelineAbortSignal(ControlFlowError):
 
 
 class PausedException(ControlFlowError):
-    """Raise it in a policy to pause the run with a message for a human."""
+    """Raise it in a policy or an agent to pause the run with a message for a human."""
 
 
 class ResumeError(FlujoError):

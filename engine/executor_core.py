@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from typing import NamedTuple
 
 from pydantic import BaseModel
@@ -16,7 +16,7 @@ from .execution_dispatcher import ExecutionDispatcher
 from .failure_builder import FailureBuilder
 from .frame import AnyFrame, Facility, child_frame
 from .hydration_manager import HydrationManager
-from .outcomes import Chunk, FrameOutcome, StepOutcome
+from .outcomes import Chunk, FrameOutcome, StepOutcome, Success
 from .path import Segment
 from .policies.built_in import built_in_policies
 from .policy import Call, NeedingPolicy
@@ -26,7 +26,7 @@ from .quota_manager import QuotaManager
 from .recorder import Recorder
 from .step_history_tracker import StepHistoryTracker
 from .steps import Node, name_of
-from .user_code import Raised, caught
+from .user_code import Raised, caught, caught_inline
 
 MAX_CONTAINERS_DEEP = 50
 """How many containers may stand in one another: each takes up to nine of Python's 1,000 calls."""
@@ -137,13 +137,8 @@ class ExecutorCore:
         """
         calls = self.calls(frame)
         if frame.step not in calls:
-            self._resolve(frame.step, calls)
-
-    def _resolve(self, node: Node, calls: Mapping[Node, Call]) -> None:
-        for inner in node.inner:
-            if inner not in calls:
-                self._resolve(inner, calls)
-        calls[node]  # the node itself last: it says that all inside is done
+            for node in (*_inside(frame.step), frame.step):  # itself last: it says all is done
+                calls[node]
 
     async def run_root(self, frame: AnyFrame) -> FrameOutcome:
         """Plan a run's root frame and run it to its end, whatever end that is.
@@ -157,4 +152,20 @@ class ExecutorCore:
             return self.failures.build(frame, self.failures.cause_of(given.error))
         if isinstance(given, Chunk):
             raise PolicyContractError("a run cannot end with a Chunk")
+        if isinstance(given, Success) and given.update is not None and frame.context is not None:
+            merged = caught_inline(self.contexts.merge, frame.context, given.update)
+            if isinstance(merged, Raised):
+                return self.failures.build(frame, merged.error, children=given.children)
         return given
+
+
+def _inside(node: Node) -> Iterable[Node]:
+    """All nodes inside ``node``, each once: fallbacks may lead in circles."""
+    found: dict[Node, None] = {}
+    left = list(node.inner)
+    while left:
+        one = left.pop()
+        if one not in found:
+            found[one] = None
+            left.extend(one.inner)
+    return found

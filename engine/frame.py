@@ -40,6 +40,11 @@ _NO_EXTENSIONS: Extensions = MappingProxyType({})
 _NO_PROVIDERS: StateProviders = MappingProxyType({})
 
 
+def new_run_id() -> str:
+    """An identity for a run: as random as a uuid4, at a fifth of its price."""
+    return f"run_{os.urandom(16).hex()}"
+
+
 class Facility(IntFlag):
     """What a run makes use of; each but the last brings one interceptor around every frame."""
 
@@ -55,8 +60,7 @@ class Run:
     """What all frames of one run share.
 
     ``outputs`` holds the newest output of each step by name, where something in the run asks for
-    it (`Facility.OUTPUTS`); ``busy`` counts children since the loop has turned. The id is made
-    when first read.
+    it (`Facility.OUTPUTS`); ``busy`` counts children since the loop turned. The id is made late.
     """
 
     __slots__ = (
@@ -110,7 +114,7 @@ class Run:
     def run_id(self) -> str:
         """The run's identity."""
         if self._run_id is None:
-            self._run_id = f"run_{os.urandom(16).hex()}"  # as random as uuid4, a fifth of its price
+            self._run_id = new_run_id()
         return self._run_id
 
     def apart(self) -> Run:

@@ -66,4 +66,4 @@ _COUNT = itertools.count()
 
 def new_name() -> bytes:
     """A name that nothing else has, in this process or another."""
-    return b"%s%d" % (_PROCESS, next(_COUNT))
+    return b"%s %d %d" % (_PROCESS, os.getpid(), next(_COUNT))  # a fork counts on from here

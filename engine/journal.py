@@ -30,16 +30,26 @@ class Decision:
 class Journal:
     """The entries of one run; ``running`` while somebody executes it.
 
-    A success is final. A failure is final once its parent went on past it (`go_past`); every
-    other end leaves its path open, to be run again.
+    A success is final, unless something that was launched inside has not succeeded: then it is
+    gone through again, down to that. A failure is final once its parent went on past it
+    (`go_past`); every other end leaves its path open, to be run again.
     """
 
-    __slots__ = ("_answers", "_decisions", "_gone_past", "_outcomes", "_spent", "running")
+    __slots__ = (
+        "_answers",
+        "_decisions",
+        "_gone_past",
+        "_open_behind",
+        "_outcomes",
+        "_spent",
+        "running",
+    )
 
     def __init__(self) -> None:
         # By segments, because tuples are hashed in C.
         self._outcomes: dict[tuple[Segment, ...], FrameOutcome] = {}
         self._gone_past: set[FramePath] = set()
+        self._open_behind: set[tuple[Segment, ...]] = set()
         self._decisions: dict[tuple[tuple[Segment, ...], str, int | None], Decision] = {}
         self._answers: dict[FramePath, object] = {}
         self.running = False
@@ -49,7 +59,7 @@ class Journal:
         """How the frame at ``path`` ended, if that is final."""
         outcome = self._outcomes.get(path.segments)
         match outcome:
-            case Success():
+            case Success() if not self._has_open_behind(path.segments):
                 return outcome
             case Failure() if path in self._gone_past:
                 return outcome
@@ -66,6 +76,15 @@ class Journal:
     def finish(self, path: FramePath, outcome: FrameOutcome) -> None:
         """Note how the frame at ``path`` ended; an earlier end there is superseded."""
         self._outcomes[path.segments] = outcome
+        if self._open_behind and isinstance(outcome, Success):
+            self._open_behind.discard(path.segments)
+
+    def launch(self, path: FramePath) -> None:
+        """Note that the frame at ``path`` works behind the run, which goes on without it."""
+        self._open_behind.add(path.segments)
+
+    def _has_open_behind(self, around: tuple[Segment, ...]) -> bool:
+        return any(one[: len(around)] == around for one in self._open_behind)
 
     def go_past(self, path: FramePath) -> None:
         """Note that the parent of the failed frame at ``path`` went on without it."""

@@ -42,12 +42,11 @@ from .outcomes import (
 from .passing import ended, passed_on
 from .path import BranchKey, FramePath, Segment, SegmentKind, branch_segment
 from .policy import ExecutorPort
-from .quota_manager import Attempt
 from .results import StepResult
 from .step_body import _give_chunk
 from .step_history_tracker import path_of, total_usage
 from .steps import Node
-from .usage import FREE, Quota, Usage, UsageEstimate, UsageLimits
+from .usage import FREE, Meter, Quota, Usage, UsageEstimate, UsageLimits
 from .user_code import Raised, caught, caught_inline, is_cancelled
 
 
@@ -125,7 +124,7 @@ class FrameBoundCore:
         await _give_chunk(retry_frame(self._frame, attempt, None), data)
 
     @contextmanager
-    def reserve(self, estimate: UsageEstimate) -> Iterator[Attempt]:
+    def reserve(self, estimate: UsageEstimate) -> Iterator[Meter]:
         """Reserve ``estimate`` for the block, and book the attempt's ``used`` when it ends.
 
         Raises `UsageLimitExceededError`, which ends the run whatever the policy makes of it.

@@ -23,18 +23,35 @@ def with_output(
     Raises `ContextMissing` when there is no context to write to, and `ContextUpdateError` for an
     output that does not fit.
     """
-    if not step.updates_context and step.sink_to is None:
+    if not step.updates_context:
+        return with_sink(core, step, base, update, output)
+    context = _needed(base, step)
+    merged = core.contexts.merge(context, update)
+    given = output.final_pipeline_context if isinstance(output, PipelineResult) else output
+    merged = core.contexts.merge(merged, core.contexts.update_of_output(merged, given))
+    return with_sink(core, step, context, core.contexts.net(context, merged), output)
+
+
+def with_sink(
+    core: ExecutorPort,
+    step: AnyStep,
+    base: BaseModel | None,
+    update: ContextUpdate | None,
+    output: object,
+) -> ContextUpdate | None:
+    """`with_output` for a step whose ``updates_context`` means something else."""
+    if step.sink_to is None:
         return update
-    if base is None:
+    context = _needed(base, step)
+    merged = core.contexts.merge(context, update)
+    merged = core.contexts.merge(merged, core.contexts.update_of_sink(merged, step.sink_to, output))
+    return core.contexts.net(context, merged)
+
+
+def _needed(context: BaseModel | None, step: AnyStep) -> BaseModel:
+    if context is None:
         raise ContextMissing(
             f"step {step.name!r} writes to the context, and this run has none: declare a pydantic "
             "model for it"
         )
-    contexts = core.contexts
-    merged = contexts.merge(base, update)
-    if step.updates_context:
-        given = output.final_pipeline_context if isinstance(output, PipelineResult) else output
-        merged = contexts.merge(merged, contexts.update_of_output(merged, given))
-    if step.sink_to is not None:
-        merged = contexts.merge(merged, contexts.update_of_sink(merged, step.sink_to, output))
-    return contexts.net(base, merged)
+    return context

@@ -125,6 +125,8 @@ def _part_of(value: object, part: str) -> object:
         if not isinstance(value, tuple) or part not in getattr(value, "_fields", ()):
             return _MISSING
         return getattr(value, part)
+    if isinstance(value, BaseModel) and part in type(value).model_fields:
+        return getattr(value, part)  # only this field: a copy of a context makes them one by one
     held = _held_by(value)
     return held.get(part, held.get(int(part), _MISSING) if _is_index(part) else _MISSING)
 

@@ -7,23 +7,14 @@ from contextlib import contextmanager
 
 from .errors import UsageLimitExceededError
 from .frame import AnyFrame
-from .usage import FREE, Usage
-
-
-class Attempt:
-    """One attempt's hold on the budget; ``used`` says what it really took."""
-
-    __slots__ = ("used",)
-
-    def __init__(self) -> None:
-        self.used: Usage = FREE
+from .usage import FREE, Meter, Usage
 
 
 class QuotaManager:
     """Books attempts on the quota that their frame carries."""
 
     @contextmanager
-    def attempt(self, frame: AnyFrame, estimate: Usage = FREE) -> Iterator[Attempt]:
+    def attempt(self, frame: AnyFrame, estimate: Usage = FREE) -> Iterator[Meter]:
         """Reserve ``estimate`` for the block; book ``used`` when it ends, however it ends.
 
         An attempt that ends without saying what it used gives everything back.
@@ -32,7 +23,7 @@ class QuotaManager:
         refused = frame.quota.reserve(estimate)
         if refused is not None:
             raise UsageLimitExceededError(f"{refused.reason} (at {frame.path})")
-        attempt = Attempt()
+        attempt = Meter()
         try:
             yield attempt
         finally:

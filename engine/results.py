@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pydantic import BaseModel
 
 from .journal import Journal
-from .outcomes import OnChunk, RunStatus
+from .outcomes import FrameOutcome, OnChunk, RunStatus, Success, status_of
 from .path import FramePath
 from .step_config import JSONValue
 from .steps import Node
+from .usage import Quota
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,26 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
+class BackgroundTask:
+    """How a task stood when somebody asked; ``outcome`` is ``None`` while it works."""
+
+    run_id: str
+    path: FramePath
+    name: str
+    outcome: FrameOutcome | None = None
+
+    @property
+    def status(self) -> RunStatus:
+        """How it stood."""
+        return RunStatus.RUNNING if self.outcome is None else status_of(self.outcome)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not succeeded, so that resuming the run launches it again."""
+        return not isinstance(self.outcome, Success)
+
+
+@dataclass(frozen=True, slots=True)
 class RunRequest:
     """What a run is asked for with; it holds for all of the run, however often it is resumed."""
 
@@ -66,11 +87,12 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True)
 class Resumption:
-    """What a paused run goes on from."""
+    """What a run that paused, or left something in the background, goes on from."""
 
     request: RunRequest
     context: BaseModel
     journal: Journal
+    quota: Quota
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +116,8 @@ class HookError:
 class PipelineResult:
     """How a run ended. Totals count every attempt of every step, failed ones included.
 
-    ``paused`` are the questions that a paused run waits for, ``resumption`` what it goes on from.
+    ``paused`` are the questions that a paused run waits for, ``resumption`` what it goes on from;
+    ``background`` tells how its steps in the background stood when it ended.
     """
 
     run_id: str
@@ -105,6 +128,7 @@ class PipelineResult:
     total_tokens: int = 0
     final_pipeline_context: BaseModel | None = None
     paused: Sequence[Pause] = ()
+    background: Sequence[BackgroundTask] = ()
     hook_errors: Sequence[HookError] = ()
     resumption: Resumption | None = field(default=None, repr=False, compare=False)
 
@@ -112,3 +136,8 @@ class PipelineResult:
     def success(self) -> bool:
         """Whether the run completed."""
         return self.status is RunStatus.COMPLETED
+
+    @property
+    def open_background(self) -> int:
+        """How many steps in the background had not succeeded when the run ended."""
+        return sum(task.is_open for task in self.background)

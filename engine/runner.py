@@ -7,10 +7,12 @@ from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from copy import copy
 from dataclasses import replace
+from typing import Self
 
 from pydantic import BaseModel, ValidationError
 
 from .answers import answer_of
+from .background_task_manager import BackgroundTaskManager
 from .context import PipelineContext, show
 from .ended_run import EndedRun
 from .errors import (
@@ -22,28 +24,38 @@ from .errors import (
     UsageLimitExceededError,
 )
 from .executor_core import ExecutorCore
-from .frame import AnyFrame, Extensions, Facility, make_execution_frame
+from .frame import AnyFrame, Extensions, Facility, make_execution_frame, new_run_id
 from .hooks import Hook, Listener
 from .journal import Journal
 from .outcomes import (
     Aborted,
     AbortReason,
+    BackgroundLaunched,
     Chunk,
     FrameOutcome,
     OnChunk,
-    Paused,
     RunStatus,
     Success,
     status_of,
 )
 from .path import FramePath
 from .policy_registry import PolicyRegistry
-from .results import AnswerRecorded, Pause, PipelineResult, Resumption, RunRequest
+from .references import StateProviders
+from .results import AnswerRecorded, BackgroundTask, PipelineResult, Resumption, RunRequest
+from .resuming import (
+    NO_ANSWER,
+    choose_pause,
+    goes_on,
+    listed,
+    open_pauses,
+    slice_of,
+    wanted_by,
+)
 from .run_handle import RunHandle
 from .step_history_tracker import StepHistoryTracker
-from .step_kinds import HumanInTheLoopStep, ImportStep
-from .steps import Node, Pipeline, Step, steps_of
-from .usage import FREE, Quota, Usage, UsageLimits
+from .step_kinds import ImportStep
+from .steps import Node, Pipeline, Step
+from .usage import UNLIMITED, Quota, UsageLimits
 from .user_code import Raised, caught_inline
 from .values import cloned
 
@@ -53,7 +65,8 @@ class Flujo:
 
     ``context_model`` (a pydantic model, default `PipelineContext`) is made for each run from
     ``initial_context_data``; ``resources`` reach the steps that ask for them; ``usage_limits``
-    bound each run; ``hooks`` listen to its events (see `flujo_nb.engine.hooks`).
+    bound each run; ``hooks`` listen to its events (see `flujo_nb.engine.hooks`);
+    ``state_providers`` load and save what the context refers to (`flujo_nb.engine.references`).
 
     A runner that is closed (`aclose`, or ``async with``) waits for steps in the background, or
     cancels them, as each declares.
@@ -69,6 +82,7 @@ class Flujo:
         usage_limits: UsageLimits | None = None,
         hooks: Sequence[Listener] = (),
         registry: PolicyRegistry | None = None,
+        state_providers: StateProviders | None = None,
     ) -> None:
         if not isinstance(pipeline, Step | Pipeline):
             raise ConfigurationError(
@@ -84,7 +98,9 @@ class Flujo:
         self._resources = resources
         self._limits = usage_limits
         self._hooks = tuple(map(Hook.of, hooks))
-        self._core = ExecutorCore(registry)
+        self._providers = dict(state_providers or {})
+        self._tasks = BackgroundTaskManager()
+        self._core = ExecutorCore(registry, self._tasks)
         self._history = StepHistoryTracker()
 
     def run_async(
@@ -103,7 +119,7 @@ class Flujo:
         ``until`` names the step after which the run ends, ``only`` the one that it consists of.
         ``extensions`` are further parameters for policies, read as ``frame.extensions``.
         """
-        node = _slice(self._pipeline, until, only)
+        node = slice_of(self._pipeline, until, only)
 
         def start(hooks: tuple[Hook, ...], stream: bool) -> Coroutine[None, None, PipelineResult]:
             request = RunRequest(node, data, run_id, stream, on_chunk, extensions or {})
@@ -137,37 +153,71 @@ class Flujo:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return asyncio.run(self.run_async(data, run_id=run_id).result())
+            return asyncio.run(self._whole(data, run_id))
         raise ConfigurationError(
             "an event loop is already running here: use `await runner.run_async(data)`, or in a "
             "notebook `%flujo run NAME`"
         )
 
+    async def _whole(self, data: object, run_id: str | None) -> PipelineResult:
+        """A run with all that goes on behind it, which ends with its event loop."""
+        try:
+            result = await self.run_async(data, run_id=run_id)
+        finally:
+            await self._tasks.settle()
+        late = {task.path: task for task in self._tasks.collect(result.run_id)}
+        tasks = {task.path: task for task in result.background} | late
+        return replace(result, background=tuple(tasks.values()))
+
+    def background_tasks(self, run_id: str) -> Sequence[BackgroundTask]:
+        """How those steps of a run stand that were still at work when it ended."""
+        return self._tasks.tasks_of(run_id)
+
+    async def aclose(self) -> None:
+        """End what is at work in the background, as each step's ``on_close`` says."""
+        await self._tasks.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
     async def resume_async(
-        self, paused: PipelineResult, answer: object, *, pause: FramePath | str | None = None
+        self,
+        stopped: PipelineResult,
+        answer: object = NO_ANSWER,
+        *,
+        pause: FramePath | str | None = None,
     ) -> PipelineResult | AnswerRecorded:
-        """Answer a question of a paused run, and go on from there.
+        """Go on with a run that paused, or that left something open in the background.
 
-        ``pause`` is the path of the question, needed only when there are several. What had
-        finished is not run again. When the run is going on already, because another question of
-        it was answered, it takes this answer too, and `AnswerRecorded` is returned.
+        ``answer`` goes to the question at the path ``pause``, which is needed only when there are
+        several. What had finished is not run again; without an answer, what has failed in the
+        background is. When the run is going on already, because another question of it was
+        answered, it takes this answer too, and `AnswerRecorded` is returned.
 
-        Raises `ResumeError` when there is no such question, `AnswerRejected` when the answer is
-        not of the kind that it asks for (it stays open), and `AlreadyAnswered`.
+        Raises `ResumeError` when there is nothing to go on with or no such question,
+        `AnswerRejected` when the answer is not of the kind that it asks for (it stays open), and
+        `AlreadyAnswered`.
         """
-        state = paused.resumption
+        state = stopped.resumption
         if state is None:
             raise ResumeError(
-                f"run {paused.run_id} is {paused.status.value}, and only a paused run that has a "
-                "journal goes on with an answer"
+                f"run {stopped.run_id} is {stopped.status.value} and cannot go on: that takes a pause, "
+                "or something open in the background, and a journal, which a run keeps when one "
+                "of its steps asks a human, is an agent or works in the background"
             )
-        asked = choose_pause(paused, pause)
-        wanted = asked.step.input_schema if isinstance(asked.step, HumanInTheLoopStep) else None
-        answer_of(answer, wanted, str(asked.path))
-        state.journal.answer(asked.path, answer)
-        if state.journal.running:
-            return AnswerRecorded(paused.run_id, asked.path)
-        return await self._run(replace(state.request, run_id=paused.run_id), (), state)
+        if answer is not NO_ANSWER:
+            late = self._tasks.tasks_of(stopped.run_id)
+            asked = choose_pause(stopped, open_pauses(self._history, late), pause)
+            answer_of(answer, wanted_by(asked), str(asked.path))
+            state.journal.answer(asked.path, answer)
+            if state.journal.running:
+                return AnswerRecorded(stopped.run_id, asked.path)
+        elif stopped.paused or state.journal.running:
+            raise ResumeError(f"run {stopped.run_id} waits for answers: {listed(stopped.paused)}")
+        return await self._run(state.request, (), state)
 
     def as_step(self, name: str, *, inherit_context: bool = True) -> ImportStep[object, object]:
         """This runner's pipeline as one step of another; its output is a `PipelineResult`.
@@ -192,15 +242,20 @@ class Flujo:
         """Run, or go on from ``state``; again while questions were answered meanwhile."""
         context = self._new_context(request.data) if state is None else state.context
         facilities = self._core.facilities_of(request.node, context)
-        journal = Journal() if state is None else state.journal
         if Facility.JOURNAL not in facilities:
-            return await self._once(request, context, None, facilities, hooks)
+            return await self._once(request, context, Quota(self._limits), None, facilities, hooks)
+        if state is None:
+            request = replace(request, run_id=request.run_id or new_run_id())
+            state = Resumption(request, context, Journal(), Quota(self._limits))
+        elif state.quota.limits != (self._limits or UNLIMITED):
+            state = replace(state, quota=Quota(self._limits, spent=state.quota.spent))
+        journal = state.journal
         journal.running = True
         try:
             while True:
-                result = await self._once(request, context, journal, facilities, hooks)
+                result = await self._once(request, context, state.quota, journal, facilities, hooks)
                 if not any(pause.path in journal.answers for pause in result.paused):
-                    return result
+                    return replace(result, resumption=state) if goes_on(result) else result
         finally:
             journal.running = False
 
@@ -208,6 +263,7 @@ class Flujo:
         self,
         request: RunRequest,
         context: BaseModel,
+        quota: Quota,
         journal: Journal | None,
         facilities: Facility,
         hooks: tuple[Hook, ...],
@@ -217,7 +273,7 @@ class Flujo:
             request.data,
             context=context,
             resources=self._resources,
-            quota=Quota(self._limits, spent=_spent_in(journal)),
+            quota=quota,
             stream=request.stream,
             on_chunk=request.on_chunk,
             run_id=request.run_id,
@@ -225,15 +281,14 @@ class Flujo:
             hooks=self._hooks + hooks,
             journal=journal,
             facilities=facilities,
+            state_providers=self._providers,
         )
         self._core.plan(frame)
         events = frame.run.events
         if events is not None:
             await events.run_started(frame.path, request.data)
         outcome = await self._core.run_root(frame)
-        if journal is not None:
-            journal.spend(FramePath(), frame.quota.spent)
-        result = self._result_of(frame, outcome, context, request)
+        result = self._result_of(frame, outcome, context)
         if events is not None:
             await events.run_finished(frame.path, result)
         if isinstance(outcome, Aborted):
@@ -255,7 +310,7 @@ class Flujo:
             ) from error
 
     def _result_of(
-        self, frame: AnyFrame, outcome: FrameOutcome, context: BaseModel, request: RunRequest
+        self, frame: AnyFrame, outcome: FrameOutcome, context: BaseModel
     ) -> PipelineResult:
         used = frame.quota.spent  # this run's own, so the total of every attempt
         events = frame.run.events
@@ -264,66 +319,28 @@ class Flujo:
             status = RunStatus.ABORTED
         after = context_after(self._core, outcome, context)
         ended = EndedRun(frame.run_id, status, outcome, frame.run.hitl_history)
+        tasks = self._tasks.collect(frame.run_id)
+        output: object = None
+        match outcome:
+            case Success():
+                output = outcome.output
+            case BackgroundLaunched():
+                output = frame.data
         return PipelineResult(
             run_id=frame.run_id,
             status=status,
-            output=outcome.output if isinstance(outcome, Success) else None,
+            output=output,
             step_history=self._history.history(outcome),
             total_cost_usd=used.cost_usd,
             total_tokens=used.tokens,
             final_pipeline_context=show(copy(after), ended),
-            paused=self._history.open_pauses(outcome, FramePath()),
+            paused=(
+                *self._history.open_pauses(outcome, FramePath()),
+                *open_pauses(self._history, tasks),
+            ),
+            background=tasks,
             hook_errors=events.errors if events is not None else (),
-            resumption=_resumption_of(frame, outcome, context, request),
         )
-
-
-def _spent_in(journal: Journal | None) -> Usage:
-    return FREE if journal is None else journal.spent_at(FramePath())
-
-
-def _slice(pipeline: Node, until: str | None, only: str | None) -> Node:
-    """The part of ``pipeline`` that is to be run."""
-    if until is None and only is None:
-        return pipeline
-    steps = list(steps_of(pipeline))
-    names = [one.name for one in steps]
-    name = until if only is None else only
-    if name not in names or (until is not None and only is not None):
-        raise ConfigurationError(
-            f"give `until` or `only`, the name of one of {', '.join(names)}; found "
-            f"until={until!r}, only={only!r}"
-        )
-    at = names.index(name)
-    return Pipeline(tuple(steps[: at + 1] if only is None else steps[at : at + 1]))
-
-
-def choose_pause(paused: PipelineResult, wanted: FramePath | str | None) -> Pause:
-    """The open question at ``wanted``, or the only one.
-
-    Raises `ResumeError`, with the questions, when there is none or no telling which.
-    """
-    state = paused.resumption
-    answered = () if state is None else state.journal.answers
-    listed = "; ".join(f"{one.path}: {one.message}" for one in paused.paused)
-    if wanted is not None:
-        for one in paused.paused:
-            if str(one.path) == str(wanted):
-                return one
-        raise ResumeError(f"nothing asks at {wanted}; there are {listed or 'no questions'}")
-    waiting = [one for one in paused.paused if one.path not in answered] or paused.paused
-    if len(waiting) == 1:
-        return waiting[0]
-    raise ResumeError(f"say which question is answered, as pause=PATH: {listed}")
-
-
-def _resumption_of(
-    frame: AnyFrame, outcome: FrameOutcome, context: BaseModel, request: RunRequest
-) -> Resumption | None:
-    journal = frame.run.journal
-    if journal is None or not isinstance(outcome, Paused):
-        return None
-    return Resumption(request, context, journal)
 
 
 def _own_copy(data: Mapping[str, object]) -> dict[str, object]:
@@ -346,7 +363,8 @@ def context_after(core: ExecutorCore, outcome: FrameOutcome, before: BaseModel) 
     if outcome.step is not None and outcome.step.is_sequence:
         for child in outcome.children:
             if isinstance(child, Success):
-                before = core.contexts.merge(before, child.update)
+                after = caught_inline(core.contexts.merge, before, child.update)
+                before = before if isinstance(after, Raised) else after
     return before
 
 

@@ -18,11 +18,10 @@ from .failure_builder import message_of
 from .frame import AnyFrame, Facility
 from .outcomes import Chunk
 from .placeholders import mentions_steps
-from .quota_manager import Attempt
 from .signatures import CallKind, CallShape, agent_shape, call_shape, type_names
 from .step_config import Agent, StepConfig, StreamingAgent
 from .steps import AnyStep, Node
-from .usage import FREE, NO_METADATA, Metered, Usage
+from .usage import FREE, NO_METADATA, Meter, Metered, Usage
 from .user_code import Raised, caught, caught_inline, run_in_thread, run_inline
 from .values import ATOMS
 
@@ -64,7 +63,7 @@ class Trial:
         self.data = data
         self.context: BaseModel | None = None
         self.resources = resources
-        self.meter: Attempt | None = None
+        self.meter: Meter | None = None
         self.spent = FREE
         self.thread_runs = False
         self.metadata = NO_METADATA

@@ -271,7 +271,7 @@ class HumanInTheLoopStep(ContainerStep[InT_contra, OutT_co]):
 
 @runtime_checkable
 class CacheBackend(Protocol):
-    """Where a `CacheStep` keeps what its step gave. Values are kept as they are given."""
+    """Where a `CacheStep` keeps what its step gave: one `CacheEntry` a key, as it is given."""
 
     @property
     def get(self) -> Callable[[str], object]:
@@ -290,9 +290,10 @@ UNDEFINING = {"undefining": True}
 class CacheStep(ContainerStep[InT_contra, OutT_co]):
     """Runs its step, unless a step of the same definition has run on the same input before.
 
-    ``context_keys`` names the fields of the context that count as input too; others, and the
-    run's resources, do not. What the step changed in its context is replayed as it was recorded:
-    a counter that went from 5 to 6 is set to 6 again.
+    ``context_keys`` names the fields of the context that count as input too; others do not, nor do
+    the run's resources, nor what placeholders of steps inside a container name. What the step
+    changed in its context is replayed as it was recorded: a counter that went from 5 to 6 is set
+    to 6 again.
 
     Without a ``cache_backend`` results are kept in memory, for as long as the runner or session.
     """

@@ -74,6 +74,8 @@ class StepOptions(TypedDict, total=False):
     timeout_s: float
     thread: bool
     execution_mode: Literal["sync", "background"]
+    share: UsageEstimate
+    on_close: Literal["await", "cancel", "detach"]
     estimate: UsageEstimate
 
 
@@ -372,7 +374,13 @@ class PipelineTypeError(ConfigurationError, ValueError):
 def _check_neighbours(before: AnyStep, after: AnyStep) -> None:
     if before.shape is None or after.shape is None or after.shape.data is None:
         return
+    if after.input is not None or after.processors.prompt_processors:
+        return
+    if before.plugins or before.processors.output_processors:
+        return
     given, wanted = before.shape.output_type, after.shape.input_type
+    if before.in_background:  # the next one gets its input
+        given = before.shape.input_type
     if given is not None and wanted is not None and not may_flow(given, wanted):
         raise PipelineTypeError(
             f"{after.name!r} takes {type_names(wanted)}, but {before.name!r} before it "

@@ -28,7 +28,7 @@ from .usage import NO_METADATA
 from .user_code import Raised
 
 MAX_PLUGIN_ROUNDS = 10
-"""How often the plugins of one attempt may begin anew, because one of them changed the output."""
+"""How often an attempt goes through its plugins, as long as one of them changes the output."""
 
 Other: TypeAlias = Agent | Callable[..., object]
 Redirect: TypeAlias = Callable[[Other], Awaitable[object]]
@@ -50,9 +50,9 @@ class ValidationOrchestrator:
         """The checks of ``step``; `ConfigurationError` for what is no plugin or validator."""
         if not step.plugins and not step.validators and step.validation is None:
             return None
-        by_priority = sorted(step.plugins, key=lambda given: given[1], reverse=True)
-        plugins = [_plugin_of(step, plugin) for plugin, _ in by_priority]
-        return Checks(core, step, plugins, validators_of(step))
+        plugins = [_plugin_of(step, given) for given in step.plugins]
+        plugins.sort(key=lambda ranked: ranked[0], reverse=True)
+        return Checks(core, step, [plugin for _, plugin in plugins], validators_of(step))
 
 
 def validators_of(step: AnyStep) -> Sequence[Helper]:
@@ -60,12 +60,14 @@ def validators_of(step: AnyStep) -> Sequence[Helper]:
     return [_validator_of(step, one) for one in step.validators]
 
 
-def _plugin_of(step: AnyStep, plugin: object) -> Helper:
-    if not isinstance(plugin, Plugin) or not callable(plugin.validate):
-        raise ConfigurationError(
-            f"step {step.name!r}: a plugin has a method `validate(data)`; found {plugin!r:.60}"
-        )
-    return strict_helper_of(name_of_helper(plugin), plugin.validate)
+def _plugin_of(step: AnyStep, given: object) -> tuple[int, Helper]:
+    match given:
+        case (Plugin() as plugin, int(priority)) if callable(plugin.validate):
+            return priority, strict_helper_of(name_of_helper(plugin), plugin.validate)
+    raise ConfigurationError(
+        f"step {step.name!r}: plugins are pairs of an object with a method `validate(data)` and "
+        f"its priority, a whole number; found {given!r:.60}"
+    )
 
 
 def _validator_of(step: AnyStep, validator: object) -> Helper:

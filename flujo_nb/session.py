@@ -14,6 +14,8 @@ from uuid import uuid4
 from IPython.core.error import UsageError
 from pydantic import BaseModel, ValidationError
 
+from flujo_nb.engine.background_task_manager import BackgroundTaskManager
+from flujo_nb.engine.cache_manager import CacheManager
 from flujo_nb.engine.context_update_manager import ContextUpdateManager
 from flujo_nb.engine.errors import ConfigurationError
 from flujo_nb.engine.executor_core import ExecutorCore
@@ -56,6 +58,8 @@ class Session:
         self.registry = built_in_policies()
         self.contexts = ContextUpdateManager()
         self.quota = Quota()
+        self.tasks = BackgroundTaskManager()
+        self.cache = CacheManager()
         self._commands = 0
 
     # Steps
@@ -175,7 +179,7 @@ class Session:
                 "Flujo.after_failure is 'refuse': run it again, or say --from"
             )
         data = copied(start.data)
-        core = ExecutorCore(self.registry)
+        core = ExecutorCore(self.registry, self.tasks, self.cache)
         facilities = core.facilities_of(node, start.context)
         frame = make_execution_frame(
             node,

@@ -60,8 +60,7 @@ class _Cached:
         self.wrapped = step.wrapped_step
         self.backend = core.cache.backend if step.cache_backend is None else step.cache_backend
         self.templates = [one for one in self.wrapped.templates if one is not None]
-        self.definition: Definition | None = None
-        self.hash = blake2b()
+        self.known: tuple[Definition, blake2b] | None = None
 
     async def run(self, frame: AnyFrame) -> StepOutcome:
         started = perf_counter()
@@ -69,7 +68,7 @@ class _Cached:
         if isinstance(key, Raised):
             cause = self.core.failures.cause_of(key.error)
             if not is_failure(cause):
-                return self.core.failures.build(frame, cause)
+                return self._failed(frame, started, cause, ())
             key = _NoKey(feedback_of(cause))
         if isinstance(key, _NoKey):
             return await self._ran_uncached(frame, started, key.because)
@@ -91,12 +90,12 @@ class _Cached:
 
     def _key_of(self, frame: AnyFrame) -> str | _NoKey:
         """What tells this execution of the step from all that could give something else."""
-        definition = self.definition
-        if definition is None or not definition.holds():
-            definition = self.definition = definition_of(self.wrapped)
-            self.hash = blake2b(digest_size=32)
-            self.hash.update(encoded((definition.digest, definition.state, self.step.context_keys)))
-        hashed = self.hash.copy()
+        known = self.known
+        if known is None or not known[0].holds():
+            definition = definition_of(self.wrapped)
+            begin = encoded((definition.digest, definition.state, self.step.context_keys))
+            known = self.known = definition, blake2b(begin, digest_size=32)
+        hashed = known[1].copy()
         root = "input"
         try:
             hashed.update(encoded(frame.data))

@@ -11,12 +11,14 @@ from pydantic import BaseModel, ValidationError
 
 from ..context import ContextUpdate
 from ..errors import ContextInheritanceError
-from ..frame import AnyFrame, planned_child
+from ..frame import AnyFrame, Facility, planned_child
 from ..outcomes import BackgroundLaunched, Failure, StepOutcome, Success, make_success, status_of
+from ..output_sinks import with_sink
 from ..passing import ended, passed_on
-from ..path import Segment, SegmentKind
+from ..path import FramePath, Segment, SegmentKind
 from ..placeholders import rendered
 from ..policy import BoundPolicy, Call, ExecutorPort
+from ..references import may_have_references
 from ..results import PipelineResult
 from ..step_history_tracker import total_usage
 from ..step_kinds import ImportStep
@@ -32,6 +34,12 @@ class ImportStepExecutor(BoundPolicy):
     """Runs an `ImportStep`: its pipeline, on a context and a part of the budget of its own."""
 
     handles = ImportStep
+
+    def needs(self, step: Node) -> Facility:
+        """The loading of what its own context refers to."""
+        model = cast(AnyImport, step).context_model
+        loads = model is not None and may_have_references(model)
+        return Facility.REFERENCES if loads else Facility.NONE
 
     def bind(self, core: ExecutorPort, step: Node) -> Call:
         """The step's call."""
@@ -79,6 +87,8 @@ class _Import:
         model = step.context_model or (None if parent is None else type(parent))
         if model is None:
             return None
+        if step.inherit_context and parent is not None and type(parent) is model:
+            return self._inherited(parent, frame.data)
         given: dict[str, object] = {
             name: cloned(value) for name, value in (step.initial_context_data or {}).items()
         }
@@ -87,13 +97,27 @@ class _Import:
             names = model.model_fields if step.inherit_context else ("import_artifacts",)
             shared = {name: held[name] for name in names if name in held}
             given = {**shared, **given}
-        if step.input_to in ("initial_prompt", "both") and "initial_prompt" in model.model_fields:
-            given["initial_prompt"] = rendered(frame.data)
-        if step.input_to in ("import_artifacts", "both"):
+        return _made(model, {**given, **self._input_fields(model, given, frame.data)}, step)
+
+    def _inherited(self, parent: BaseModel, data: object) -> BaseModel:
+        """The parent's own context, not validated anew, with what this step sets in it."""
+        contexts, start = self.core.contexts, self.step.initial_context_data or {}
+        given = {**start, **self._input_fields(type(parent), state_of(parent), data)}
+        return contexts.merge(parent, contexts.update_of_output(parent, given) if given else None)
+
+    def _input_fields(
+        self, model: type[BaseModel], given: Mapping[str, object], data: object
+    ) -> dict[str, object]:
+        """Where the input also stands in a context of ``model``."""
+        step, fields = self.step, model.model_fields
+        own: dict[str, object] = {}
+        if step.input_to in ("initial_prompt", "both") and "initial_prompt" in fields:
+            own["initial_prompt"] = rendered(data)
+        if step.input_to in ("import_artifacts", "both") and "import_artifacts" in fields:
             artifacts = given.get("import_artifacts")
             kept = artifacts if isinstance(artifacts, Mapping) else {}
-            given["import_artifacts"] = {**kept, step.input_scratchpad_key: frame.data}
-        return _made(model, given, step)
+            own["import_artifacts"] = {**kept, step.input_scratchpad_key: data}
+        return own
 
     def _done(
         self, frame: AnyFrame, child: AnyFrame, outcome: StepOutcome, started: float
@@ -105,7 +129,11 @@ class _Import:
         metadata: dict[str, object] = {}
         match outcome:
             case Success():
-                output = self._result_of(child, outcome) if step.gives_result else outcome.output
+                output = (
+                    self._result_of(frame.path, child, outcome)
+                    if step.gives_result
+                    else outcome.output
+                )
                 update = self._returned(frame.context, child.context, outcome.update)
             case BackgroundLaunched():
                 output = child.data
@@ -126,7 +154,7 @@ class _Import:
             (outcome,),
             metadata,
             output,
-            self._with_sink(frame.context, update, output),
+            with_sink(self.core, step, frame.context, update, output),
         )
 
     def _returned(
@@ -148,29 +176,22 @@ class _Import:
         if not step.updates_context or update is None:
             return None
         if type(parent) is type(before):
-            return update
+            fits = caught_inline(contexts.merge, parent, update)
+            if not isinstance(fits, Raised):
+                return update
+        # Of another shape than the parent's: the fields that both have, as they are now.
         changed = {str(change.path[0]) for change in update.changes}
         shared = {name: state_of(after)[name] for name in changed & {*state_of(parent)}}
         return contexts.update_of_output(parent, shared)
 
-    def _with_sink(
-        self, base: BaseModel | None, update: ContextUpdate | None, output: object
-    ) -> ContextUpdate | None:
-        if self.step.sink_to is None or base is None:
-            return update
-        contexts = self.core.contexts
-        merged = contexts.merge(base, update)
-        sunk = contexts.update_of_sink(merged, self.step.sink_to, output)
-        return contexts.net(base, contexts.merge(merged, sunk))
-
-    def _result_of(self, child: AnyFrame, outcome: Success) -> PipelineResult:
+    def _result_of(self, above: FramePath, child: AnyFrame, outcome: Success) -> PipelineResult:
         used = total_usage(outcome)
         context = child.context
         return PipelineResult(
             run_id=child.run_id,
             status=status_of(outcome),
             output=outcome.output,
-            step_history=self.core.history.results(outcome, child.path),
+            step_history=self.core.history.results(outcome, above),
             total_cost_usd=used.cost_usd,
             total_tokens=used.tokens,
             final_pipeline_context=context and self.core.contexts.merge(context, outcome.update),

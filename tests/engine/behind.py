@@ -16,9 +16,9 @@ from flujo_nb.engine.steps import Node, Step
 
 
 def behind(function: Callable[..., Any], **options: Any) -> Step[Any, Any]:
-    """A step called ``work`` that works in the background."""
+    """A step called ``job`` that works in the background."""
     config = StepConfig(execution_mode="background", **options)
-    return Step.from_callable(function, name="work", config=config)
+    return Step.from_callable(function, name="job", config=config)
 
 
 async def run(core: ExecutorCore, node: Node, data: Any = None, **frame: Any) -> FrameOutcome:

@@ -35,7 +35,7 @@ def using(tokens: int) -> Step[Any, Any]:
 def working(body: Step[Any, Any], share: int | None, times: int = 1) -> Step[Any, Any]:
     """A step in the background that runs ``body`` so often, perhaps with a share of the budget."""
     return LoopStep(
-        name="work",
+        name="job",
         loop_body_pipeline=body >> Step.from_callable(lambda data: data + 1, name="more"),
         exit_condition_callable=lambda data, context: data == times,
         config=StepConfig(
@@ -113,7 +113,7 @@ def test_without_a_share_a_task_draws_on_the_runs_budget_as_it_goes(wait: Wait) 
 def test_a_share_that_does_not_fit_ends_the_run_before_the_launch(wait: Wait) -> None:
     async def main() -> None:
         runner = Flujo(using(50) >> working(using(1), share=60), usage_limits=HUNDRED)
-        with pytest.raises(UsageLimitExceededError, match=r"the share of work/background\)"):
+        with pytest.raises(UsageLimitExceededError, match=r"the share of job/background\)"):
             await runner.run_async(0)
 
     wait(main())

@@ -149,7 +149,7 @@ def test_resuming_launches_again_only_what_has_not_succeeded(wait: Wait, fails: 
     core = ExecutorCore()
     wait(main())
     kind = "FrameStarted" if fails else "FrameRestored"
-    assert (kind, "work/background") in told
+    assert (kind, "job/background") in told
 
 
 def test_a_task_that_is_done_takes_no_share_when_its_run_is_resumed(wait: Wait) -> None:
@@ -175,7 +175,7 @@ def test_a_task_may_ask_a_human_and_goes_on_where_it_asked(wait: Wait) -> None:
 
     ask = HumanInTheLoopStep[Any, Any](name="ask", message_for_user="how many?")
     talk = LoopStep(
-        name="work",
+        name="job",
         loop_body_pipeline=begin >> ask,
         exit_condition_callable=lambda data, context: True,
         config=StepConfig(execution_mode="background"),
@@ -188,7 +188,7 @@ def test_a_task_may_ask_a_human_and_goes_on_where_it_asked(wait: Wait) -> None:
         assert isinstance(outcome, Paused)
         task = await ended(core)
         assert (task.status, task.is_open) == (RunStatus.PAUSED, True)
-        journal.answer(FramePath.parse("work/background/[0]/ask"), 5)
+        journal.answer(FramePath.parse("job/background/[0]/ask"), 5)
         journal.answer(FramePath.parse("too"), "yes")
         outcome = await run(core, pipeline, 1, journal=journal)
         assert isinstance(outcome, Success)

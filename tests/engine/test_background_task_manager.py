@@ -28,7 +28,7 @@ from tests.engine.behind import behind, ended, failing, napping, run
 from tests.engine.fakes import Counts, Wait, echo, echo_async, names_in
 
 Log: TypeAlias = pytest.LogCaptureFixture
-BODY = FramePath.parse("work/background")
+BODY = FramePath.parse("job/background")
 
 
 # The run goes on.
@@ -47,13 +47,13 @@ def test_a_run_goes_on_with_the_input_and_does_not_wait(wait: Wait) -> None:
         assert isinstance(outcome, Success)
         assert outcome.output == 7
         assert isinstance(outcome.children[1], BackgroundLaunched)
-        assert outcome.children[1].task_id == "work/background"
+        assert outcome.children[1].task_id == "job/background"
         (task,) = core.tasks.collect("r")
         assert (task.status, task.is_open, task.outcome) == (RunStatus.RUNNING, True, None)
         assert core.tasks.open_count("r") == 1
         opened.set()
         task = await ended(core)
-        assert (task.run_id, task.path, task.name) == ("r", BODY, "work")
+        assert (task.run_id, task.path, task.name) == ("r", BODY, "job")
         assert (task.status, task.is_open) == (RunStatus.COMPLETED, False)
         assert task.outcome.output == "worked on 7"
         assert core.tasks.open_count("r") == 0
@@ -65,7 +65,7 @@ def test_a_runner_runs_it(wait: Wait) -> None:
     async def main() -> None:
         result = await Flujo(echo >> behind(echo_async.agent) >> echo_async).run_async("x")
         assert (result.status, result.output) == (RunStatus.COMPLETED, "x")
-        assert names_in(result.step_history) == ["echo", "work", "echo_async"]
+        assert names_in(result.step_history) == ["echo", "job", "echo_async"]
 
     wait(main())
 
@@ -104,13 +104,13 @@ def test_the_events_of_the_body_follow_those_of_the_launch(wait: Wait) -> None:
     wait(main())
     assert told == [
         ("FrameStarted", ""),
-        ("FrameStarted", "work"),
-        ("FrameFinished", "work"),
+        ("FrameStarted", "job"),
+        ("FrameFinished", "job"),
         ("FrameStarted", "echo_async"),
         ("FrameFinished", "echo_async"),
         ("FrameFinished", ""),
-        ("FrameStarted", "work/background"),
-        ("FrameFinished", "work/background"),
+        ("FrameStarted", "job/background"),
+        ("FrameFinished", "job/background"),
     ]
 
 
@@ -129,7 +129,7 @@ def test_each_place_of_a_container_has_its_own_task(wait: Wait) -> None:
         assert outcome.output == {"a": 3, "b": 3}
         await core.tasks.drain()
         paths = sorted(str(task.path) for task in core.tasks.tasks_of("r"))
-        assert paths == ["both/:a/loop/[0]/work/background", "both/:b/work/background"]
+        assert paths == ["both/:a/loop/[0]/job/background", "both/:b/job/background"]
 
     wait(main())
 
@@ -137,7 +137,7 @@ def test_each_place_of_a_container_has_its_own_task(wait: Wait) -> None:
 def test_a_container_can_work_in_the_background(wait: Wait) -> None:
     async def main() -> None:
         loop = LoopStep(
-            name="work",
+            name="job",
             loop_body_pipeline=Step.from_callable(lambda data: data + 1, name="more"),
             exit_condition_callable=lambda data, context: data > 2,
             config=StepConfig(execution_mode="background"),
@@ -157,7 +157,7 @@ def test_what_a_task_launches_is_a_task_too(wait: Wait) -> None:
             napping, name="inner", config=StepConfig(execution_mode="background")
         )
         loop = LoopStep(
-            name="work",
+            name="job",
             loop_body_pipeline=inner,
             exit_condition_callable=lambda data, context: True,
             config=StepConfig(execution_mode="background"),
@@ -167,15 +167,15 @@ def test_what_a_task_launches_is_a_task_too(wait: Wait) -> None:
         await core.tasks.drain()
         found = {str(task.path): task.status.value for task in core.tasks.tasks_of("r")}
         assert found == {
-            "work/background": "completed",
-            "work/background/[0]/inner/background": "completed",
+            "job/background": "completed",
+            "job/background/[0]/inner/background": "completed",
         }
 
     wait(main())
 
 
 def test_what_cannot_be_run_is_an_error_before_the_launch(wait: Wait) -> None:
-    nothing = Step[Any, Any](name="work", config=StepConfig(execution_mode="background"))
+    nothing = Step[Any, Any](name="job", config=StepConfig(execution_mode="background"))
     with pytest.raises(MissingAgentError, match="nothing to run"):
         wait(run(ExecutorCore(), echo >> nothing))
 
@@ -340,7 +340,7 @@ def test_a_late_failure_that_nobody_asked_about_is_logged_at_the_end(
             await core.tasks.close()
 
     wait(main())
-    told = "background task work/background of r: ValueError: no such row"
+    told = "background task job/background of r: ValueError: no such row"
     assert caplog.record_tuples == ([] if is_read else [("flujo_nb", logging.WARNING, told)])
 
 

@@ -75,9 +75,9 @@ def test_a_copy_of_an_entry_shares_nothing_that_can_change() -> None:
     entry = CacheEntry([0], ContextUpdate(changes), MappingProxyType({"notes": [3]}))
     copy = entry.copy()
     assert copy == CacheEntry([0], ContextUpdate(changes), {"notes": [3]})
-    shared = {id(one) for one in (entry.output, changes[0].value, changes[1].values[0])}  # type: ignore[attr-defined]
-    first, second, _ = copy.update.changes  # type: ignore[union-attr]
-    assert not shared & {id(copy.output), id(first.value), id(second.values[0])}  # type: ignore[union-attr]
+    shared = {id(one) for one in (entry.output, changes[0].value, changes[1].values[0])}
+    first, second, _ = copy.update.changes
+    assert not shared & {id(copy.output), id(first.value), id(second.values[0])}
     assert copy.metadata["notes"] is not entry.metadata["notes"]
     plain = CacheEntry("text")
     assert plain.copy() is plain
@@ -209,7 +209,7 @@ def test_keys_and_backends_do_not_wait_for_one_another(wait: Wait) -> None:
     async def main() -> None:
         work = Work(*(Success(output=number) for number in range(3)))
         tasks = [
-            asyncio.create_task(manager.recall(backend, key, work))  # type: ignore[arg-type]
+            asyncio.create_task(manager.recall(backend, key, work))
             for backend, key in [(manager.backend, "a"), (manager.backend, "b"), (other, "a")]
         ]
         await turns()
@@ -240,8 +240,8 @@ def test_a_manager_outlives_its_loops() -> None:
     assert isinstance(asyncio.run(_recalled(manager, succeed)), CacheEntry)
     assert idle(manager)
     for task in (left, waits):
-        task._log_destroy_pending = False  # type: ignore[attr-defined]
-        task.get_coro().close()  # type: ignore[union-attr]
+        task._log_destroy_pending = False
+        task.get_coro().close()
     assert idle(manager)
 
 
@@ -261,7 +261,7 @@ def test_a_loop_does_not_wait_for_one_that_is_blocked() -> None:
 
     found = asyncio.run(_recalled(manager, lead))
     assert isinstance(found, Ran)
-    assert found.outcome.output == 2  # type: ignore[union-attr]
+    assert found.outcome.output == 2
     assert idle(manager)
 
 
@@ -323,7 +323,7 @@ def test_an_interrupt_in_a_backend_is_no_trouble_of_the_backend(wait: Wait) -> N
 def test_what_cannot_be_copied_is_not_kept(wait: Wait) -> None:
     (first, second), started = wait(twice_uncopied())
     assert first.not_cached_because == second.not_cached_because
-    assert first.not_cached_because.startswith("output: lock cannot be copied: ")
+    assert first.not_cached_because.startswith("what it gave cannot be copied: cannot pickle")
     assert started == 2
 
 

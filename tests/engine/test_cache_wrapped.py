@@ -37,8 +37,7 @@ def test_a_step_that_was_redefined_runs_again(wait: Wait) -> None:
         return two
 
     found = [
-        runs(wait, Flujo(Step.cached(make(version), backend)), "a")[0]  # type: ignore[arg-type]
-        for version in (1, 2, 1)
+        runs(wait, Flujo(Step.cached(make(version), backend)), "a")[0] for version in (1, 2, 1)
     ]
     assert [one.output for one in found] == ["a one", "a two", "a one"]
     assert metadata_of(found[2]) == HIT
@@ -170,4 +169,4 @@ def test_what_is_declared_wrongly_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="context_keys is a list of names; found 'total'"):
         Step.cached(broken, context_keys="total")
     with pytest.raises(ConfigurationError, match="`get` and `set`; found Client"):
-        Step.cached(broken, Client())  # type: ignore[arg-type]
+        Step.cached(broken, Client())

@@ -109,4 +109,4 @@ def test_a_wrapper_of_a_library_is_the_librarys_whatever_it_is_called() -> None:
         return data
 
     assert work.__module__ == __name__
-    assert library_of(work) == f"functools {PYTHON}"  # type: ignore[arg-type]
+    assert library_of(work) == f"functools {PYTHON}"

@@ -131,6 +131,10 @@ DIFFERENT = {
         MODEL.format("n: int = Field(gt=1)"),
         MODEL.format("n: Annotated[int, Field(gt=2)]"),
     ),
+    "what a field tells a model": (
+        MODEL.format("n: int = Field(description='one')"),
+        MODEL.format("n: int = Field(description='two')"),
+    ),
     "a private field": (MODEL.format("_n: int = 1"), MODEL.format("_n: int = 2")),
     "a validator's code": (
         MODEL.format("n: int\n  @field_validator('n')\n  def v(cls, n): return n"),

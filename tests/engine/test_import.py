@@ -1,6 +1,6 @@
-"""Steps that run another pipeline: its context, its input, its failures, its part of the budget.
+"""Steps that run another pipeline: its context, its input, its failures.
 
-Questions inside are in ``test_hitl.py``.
+Its paths, its result and its budget are in ``test_as_step.py``, questions in ``test_hitl.py``.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from flujo_nb.engine.results import PipelineResult
 from flujo_nb.engine.runner import Flujo
 from flujo_nb.engine.step_kinds import ImportStep, OutputMapping
 from flujo_nb.engine.steps import Step
-from flujo_nb.engine.usage import FREE, Metered, Quota, Usage
-from tests.engine.fakes import Counts, Wait, broken, echo, names_in, outcome_of, runner_of
+from tests.engine.fakes import Counts, Wait, broken, echo, names_in, outcome_of
 from tests.engine.pauses import Calls, spends, tokens
 
 
@@ -137,6 +136,20 @@ def test_what_is_inherited_is_what_the_parent_has(
     look = Step.from_callable(lambda data, context: context.total, name="look")
     node = imported(look, inherit_context=True)
     result = ran(wait, node, context_model=model, initial_context_data=given)
+    assert result.output == 4, result.step_history[0].feedback
+
+
+@pytest.mark.parametrize("inherits", [False, True])
+@pytest.mark.parametrize("data", [{"sum": 4}, {"sum": 4, "unknown": 1}])
+def test_initial_data_mean_what_they_mean_to_a_run(
+    wait: Wait, inherits: bool, data: dict[str, Any]
+) -> None:
+    look = Step.from_callable(lambda data, context: context.total, name="look")
+    assert ran(wait, look, context_model=Aliased, initial_context_data=data).output == 4
+    node = imported(
+        look, context_model=Aliased, inherit_context=inherits, initial_context_data=data
+    )
+    result = ran(wait, node, context_model=Aliased)
     assert result.output == 4, result.step_history[0].feedback
 
 
@@ -308,93 +321,3 @@ def test_what_ends_the_run_is_no_failure_to_go_past(wait: Wait, how: Any) -> Non
     dear = imported(spends("dear", 0, estimate=5), on_failure=how)
     with pytest.raises(UsageLimitExceededError):
         ran(wait, dear, usage_limits=tokens(4))
-
-
-# Paths and results.
-
-
-def test_what_runs_inside_stands_below_the_import(wait: Wait) -> None:
-    @step
-    def where(data: object, frame: Any) -> str:
-        return str(frame.path)
-
-    assert ran(wait, imported(where)).output == "sub/import/where"
-    assert ran(wait, imported(echo >> where)).output == "sub/import/where"
-    assert ran(wait, imported(imported(where))).output == "sub/import/sub/import/where"
-
-
-def test_a_runner_as_a_step_gives_the_result_of_its_run(wait: Wait) -> None:
-    def spend(data: str, context: Task) -> Metered:
-        context.total += 1
-        return Metered(data.upper(), Usage.of(cost_usd=0.5, tokens=3))
-
-    inner = Flujo(echo >> spend, context_model=Task).as_step("sub")
-    result = ran(wait, inner >> echo, "x", initial_context_data={"total": 1})
-    own = result.output
-    assert isinstance(own, PipelineResult)
-    assert (own.output, own.success, own.run_id) == ("X", True, result.run_id)
-    assert (own.total_tokens, own.total_cost_usd) == (3, 0.5) == (result.total_tokens, 0.5)
-    assert own.final_pipeline_context == Task(initial_prompt="x", total=2)
-    assert result.final_pipeline_context == Task(total=2)
-    paths = ["sub/import/echo", "sub/import/spend"]
-    assert [str(one.path) for one in result.step_history[0].step_history] == paths
-    assert [str(one.path) for one in own.step_history] == paths
-
-
-def test_a_runner_as_a_step_that_inherits_nothing_has_its_own_context(wait: Wait) -> None:
-    inner = Flujo(WORK, context_model=Counts, initial_context_data={"total": 1})
-    result = ran(wait, inner.as_step("sub", inherit_context=False), 1)
-    assert result.output.final_pipeline_context == Counts(total=6, names=["in"])
-    assert result.final_pipeline_context == Task()
-
-
-def test_resources_events_and_the_run_are_the_parents(wait: Wait) -> None:
-    heard, seen = [], []
-
-    def look(data: object, resources: object, frame: Any) -> None:
-        seen.append((resources, frame.run_id, frame.extensions["trace_id"]))
-
-    inner = Flujo(Step.from_callable(look), resources="inner", hooks=[lambda e: heard.append("i")])
-    runner = runner_of(inner.as_step("sub"), resources="outer", hooks=[heard.append])
-    wait(runner.run_async(run_id="r", extensions={"trace_id": 7}).result())
-    assert seen == [("outer", "r", 7)]
-    assert "i" not in heard
-    assert any(str(event.path) == "sub/import/look" for event in heard)
-
-
-# The budget.
-
-BUDGETS = [(10, None), (None, 10), (10, 100), (100, 10), (10, 10)]
-
-
-@pytest.mark.parametrize(("own", "outer"), BUDGETS)
-def test_an_import_draws_on_its_own_budget_and_on_its_parents(
-    wait: Wait, own: int | None, outer: int | None
-) -> None:
-    calls = Calls()
-    inner = spends("a", 6) >> spends("dear", 0, estimate=5) >> calls.step("never")
-    runner = Flujo(imported(inner, usage_limits=tokens(own)) >> echo, usage_limits=tokens(outer))
-    with pytest.raises(UsageLimitExceededError, match="Token limit of 10") as breach:
-        wait(runner.run_async(1).result())
-    assert breach.value.result is not None
-    assert breach.value.result.total_tokens == 6
-    assert calls == {}
-
-
-def test_what_an_import_spent_its_siblings_cannot(wait: Wait) -> None:
-    quotas: list[Quota] = []
-    look = Step.from_callable(lambda data, frame: quotas.append(frame.quota), name="look")
-    node = imported(spends("a", 6) >> look, usage_limits=tokens(8)) >> look
-    result = ran(wait, node, 1, usage_limits=tokens(20))
-    inside, outside = quotas
-    assert inside is not outside
-    assert inside.spent.tokens == outside.spent.tokens == 6
-    assert outside.reserved == FREE
-    assert inside.limits.total_tokens_limit == 8
-    assert result.total_tokens == 6
-
-
-def test_the_limits_of_a_runner_bound_it_as_a_step_too(wait: Wait) -> None:
-    inner = Flujo(spends("dear", 0, estimate=5), usage_limits=tokens(4))
-    with pytest.raises(UsageLimitExceededError, match="Token limit of 4"):
-        ran(wait, inner.as_step("sub"), 1)

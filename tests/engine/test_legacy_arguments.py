@@ -7,20 +7,33 @@ from typing import Any
 import pytest
 
 from flujo_nb.engine.context import PipelineContext
+from flujo_nb.engine.decorators import step
 from flujo_nb.engine.errors import (
     PausedException,
     PolicyContractError,
     UsageLimitExceededError,
 )
-from flujo_nb.engine.outcomes import Chunk, Failure, Success
+from flujo_nb.engine.executor_core import ExecutorCore
+from flujo_nb.engine.frame import make_execution_frame
+from flujo_nb.engine.outcomes import Aborted, Chunk, Failure, Paused, Success
+from flujo_nb.engine.path import step_segment
 from flujo_nb.engine.results import PipelineResult, StepResult
+from flujo_nb.engine.step_kinds import HumanInTheLoopStep
 from flujo_nb.engine.steps import Step
-from flujo_nb.engine.usage import Usage, UsageEstimate, UsageLimits
-from tests.engine.fakes import Counts, Wait, broken, echo, outcome_of, runner_of
+from flujo_nb.engine.usage import Quota, Usage, UsageEstimate, UsageLimits
+from tests.engine.fakes import Box, Counts, Wait, broken, echo, outcome_of, runner_of
 from tests.engine.older import BOX, LIMIT, costs, older, paths, ran, result_of
 from tests.engine.pauses import Calls, asks, questions, resumed, started
 
 # The budget.
+
+
+dear = Step.from_callable(echo.agent, name="dear", estimate=UsageEstimate(tokens=9))
+
+
+@step
+def pause(data: object) -> Any:
+    raise PausedException("may I?")
 
 
 def test_a_policy_reserves_and_books_without_a_frame(wait: Wait) -> None:
@@ -65,13 +78,23 @@ def test_usage_that_is_none_fails_the_step(wait: Wait) -> None:
 
     result = ran(wait, execute)
     assert "cost_usd must be a finite number" in (result.step_history[0].feedback or "")
-    assert result.total_tokens == 3
+    assert (result.total_tokens, result.step_history[0].token_counts) == (3, 3)
+
+
+@pytest.mark.parametrize("end", [pause, dear])
+def test_what_a_policy_booked_is_told_however_a_child_ends(wait: Wait, end: Any) -> None:
+    async def execute(core: Any, step: Any, data: Any) -> StepResult:
+        with core.reserve(UsageEstimate(tokens=2)) as attempt:
+            attempt.used = Usage(0, 2, 1)
+        return result_of(await core.execute(end, data))
+
+    outcome = wait(outcome_of(BOX, registry=older(execute), limits=LIMIT))
+    assert isinstance(outcome, Paused if end is pause else Aborted)
+    assert (outcome.usage, outcome.children[0].usage) == (Usage(0, 2, 1), None)
 
 
 @pytest.mark.parametrize(("limit", "fits"), [(2, False), (None, True), (10, True)])
 def test_a_child_may_have_a_part_of_the_budget(wait: Wait, limit: int | None, fits: bool) -> None:
-    dear = Step.from_callable(echo.agent, name="dear", estimate=UsageEstimate(tokens=9))
-
     async def execute(core: Any, step: Any, data: Any, limits: Any) -> StepResult:
         given = None if limit is None else UsageLimits(total_tokens_limit=limit)
         return result_of(await core.execute(dear, data, limits=given))
@@ -81,6 +104,18 @@ def test_a_child_may_have_a_part_of_the_budget(wait: Wait, limit: int | None, fi
     else:
         with pytest.raises(UsageLimitExceededError, match="limit of 2"):
             ran(wait, execute, usage_limits=LIMIT)
+
+
+def test_a_child_that_is_given_the_policys_own_limits_draws_on_the_same_budget(wait: Wait) -> None:
+    look = Step.from_callable(lambda data, frame: frame.quota, name="look")
+
+    async def execute(core: Any, step: Any, data: Any, limits: Any) -> StepResult:
+        child = await core.execute(look, data, limits=limits)
+        return result_of(child.output)
+
+    quota = Quota(LIMIT)
+    outcome = wait(outcome_of(BOX, registry=older(execute), quota=quota))
+    assert outcome.output[0] is quota
 
 
 # Pauses, context, chunks, answers that are none.
@@ -114,6 +149,28 @@ def test_an_answer_that_does_not_fit_leaves_the_question_open(wait: Wait) -> Non
     assert output == (3,)
 
 
+def test_a_policy_of_a_human_in_the_loop_may_ask_for_more_than_the_step_says(wait: Wait) -> None:
+    def execute(core: Any, step: Any, data: Any) -> StepResult:
+        return result_of(core.ask("how many?", int))
+
+    async def main() -> object:
+        registry = older(execute)
+        registry.register(registry.table().policy_of(Box), handles=HumanInTheLoopStep)
+        runner = runner_of(asks("ask"), registry=registry)
+        paused = await resumed(runner, await started(runner), "none")
+        return (await resumed(runner, paused, 3)).output
+
+    assert wait(main()) == (3,)
+
+
+def test_the_schema_of_a_question_is_that_of_the_frame_that_asks(wait: Wait) -> None:
+    async def execute(core: Any, step: Any, data: Any) -> StepResult:
+        return result_of(await core.execute(asks("ask", input_schema=int), data))
+
+    outcome = wait(outcome_of(BOX, "?", registry=older(execute)))
+    assert (outcome.schema, outcome.children[0].schema) == (None, {"type": "integer"})
+
+
 def test_a_policy_that_pauses_by_itself_goes_on_with_the_answer(wait: Wait) -> None:
     async def execute(core: Any, step: Any, data: Any) -> StepResult:
         if data == "which?":
@@ -132,9 +189,9 @@ def test_resuming_runs_nothing_again_that_ended(wait: Wait) -> None:
     first, bad = calls.step("first"), calls.step("work", broken.agent)
 
     async def execute(core: Any, step: Any, data: Any) -> StepResult:
-        for _ in range(2):  # both failures, at two places each, are gone past
-            await core.execute(bad, data)
+        for _ in range(2):  # each failure, at a place of its own, is gone past
             await core.execute(first >> bad, data)
+            await core.execute(bad, data)
         child = await core.execute(asks("ask"), data)
         return result_of(child.output)
 
@@ -213,11 +270,28 @@ def test_the_error_of_a_failed_child_is_that_of_a_policy_that_tells_of_it(wait: 
     assert not isinstance(wait(outcome_of(BOX, 0, registry=older(execute))).error, ValueError)
 
 
+def test_a_child_in_the_background_hands_its_input_on(wait: Wait) -> None:
+    behind = Step.from_callable(costs.agent, name="behind", execution_mode="background")
+
+    async def execute(core: Any, step: Any, data: Any) -> StepResult:
+        child = await core.execute(behind, data)
+        return result_of(child.success, child.output)
+
+    async def main() -> Any:
+        core = ExecutorCore(older(execute))
+        outcome = await core.run_root(make_execution_frame(BOX, "x"))
+        await core.tasks.drain()
+        return outcome
+
+    assert wait(main()).output == (True, "x")
+
+
 def test_an_outcome_is_an_answer_too(wait: Wait) -> None:
     async def execute(core: Any, step: Any, data: Any) -> Success:
         await core.execute(costs, data)
-        return Success(output="own", usage=Usage(0, 1, 0), metadata={"a": 1})
+        more = Success(segments=(step_segment("more"),))
+        return Success(output="own", usage=Usage(0, 1, 0), children=(more,))
 
     result = ran(wait, execute)
     assert (result.output, result.total_tokens) == ("own", 4)
-    assert paths(result) == ["box/costs"]
+    assert paths(result) == ["box/more", "box/costs"]

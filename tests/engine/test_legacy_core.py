@@ -60,6 +60,7 @@ def test_a_child_stands_where_its_policy_says(
 ) -> None:
     async def execute(core: Any, step: Any, data: Any) -> StepResult:
         if as_frame:
+            core.make_execution_frame(echo, "never run", index=9)
             return result_of(await core.execute(core.make_execution_frame(echo, data, **place)))
         return result_of(await core.execute(echo, data, **place))
 
@@ -159,6 +160,7 @@ def test_beside_a_pause_children_run_to_their_own_end(wait: Wait) -> None:
     assert [(str(one.path), one.message) for one in paused.paused] == [
         *(("box/:ask/pause", "ask?"), ("box/:other/pause", "other?"))
     ]
+    assert paused.step_history[0].feedback == "ask?; other?"
     assert calls == {"a": 1, "b": 1, "c": 1}
 
 
@@ -225,6 +227,22 @@ def test_a_cancelled_run_takes_its_children_along(wait: Wait) -> None:
     assert [child.reason for child in outcome.children] == [AbortReason.INTERRUPTED] * 3
 
 
+def test_a_run_that_is_cancelled_after_a_pause_takes_the_others_along(wait: Wait) -> None:
+    async def execute(core: Any, step: Any, data: Any) -> StepResult:
+        works = [core.execute(node, data) for node in (pause, endless)]
+        return result_of(*await asyncio.gather(*works))
+
+    async def main() -> Any:
+        task = asyncio.create_task(outcome_of(BOX, registry=older(execute)))
+        await asyncio.sleep(0.03)
+        task.cancel()
+        return await task
+
+    outcome = wait(main())
+    assert isinstance(outcome, Aborted)
+    assert [type(child) for child in outcome.children] == [Paused, Aborted]
+
+
 def test_a_synchronous_child_beside_others_does_not_hold_the_loop(wait: Wait) -> None:
     meeting = threading.Barrier(2, timeout=2)
     meet = Step.from_callable(lambda data: meeting.wait() >= 0, name="meet")
@@ -266,12 +284,13 @@ def test_a_failure_does_not_hide_a_pause_unless_a_child_failed(wait: Wait) -> No
         ends = await asyncio.gather(
             *(core.execute(node, data) for node in nodes), return_exceptions=True
         )
-        return result_of(success=False, feedback=f"{len(ends)} ends")
+        return result_of(success=data == 2, feedback=f"{len(ends)} ends")
 
     assert isinstance(wait(outcome_of(BOX, 0, registry=older(execute))), Paused)
     failed = wait(outcome_of(BOX, 1, registry=older(execute)))
     assert isinstance(failed, Failure)
     assert failed.feedback == "2 ends"
+    assert isinstance(wait(outcome_of(BOX, 2, registry=older(execute))), Paused)
 
 
 def test_an_interrupt_of_a_child_cannot_be_swallowed(wait: Wait) -> None:
@@ -291,6 +310,23 @@ def test_a_breach_of_its_own_cannot_be_swallowed(wait: Wait) -> None:
 
     with pytest.raises(UsageLimitExceededError, match="Token limit of 10"):
         ran(wait, execute, usage_limits=LIMIT)
+
+
+def test_a_breach_of_a_child_that_was_cancelled_counts_too(wait: Wait) -> None:
+    @step
+    async def late(data: object) -> Any:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            raise UsageLimitExceededError("late")
+
+    async def execute(core: Any, step: Any, data: Any) -> StepResult:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(core.execute(late, data), 0.01)
+        return result_of("swallowed")
+
+    with pytest.raises(UsageLimitExceededError, match="late"):
+        ran(wait, execute)
 
 
 def test_what_stopped_a_child_is_not_counted_twice(wait: Wait) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from flujo_nb.engine.context_update_manager import ContextUpdateManager
+from flujo_nb.engine.decorators import step
 from flujo_nb.engine.errors import (
     ConfigurationError,
     NonRetryableError,
@@ -274,7 +275,9 @@ def test_the_short_form_is_a_validation_step(wait: Wait) -> None:
 @pytest.mark.parametrize(
     ("declared", "told"),
     [
-        ({"plugins": [5]}, "'it': a plugin has a method `validate\\(data\\)`; found 5"),
+        ({"plugins": [(5, 0)]}, r"'it': plugins are pairs .*; found \(5, 0\)"),
+        ({"plugins": [(Plugin(), "high")]}, "'it': plugins are pairs .*; found"),
+        ({"plugins": [Plugin()]}, "'it': plugins are pairs"),
         ({"validators": [len]}, "'it': a validator has a method `validate\\(output\\)`; found"),
     ],
 )
@@ -282,4 +285,4 @@ def test_what_is_no_check_is_refused_before_anything_runs(
     wait: Wait, declared: dict[str, Any], told: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=told):
-        wait(Flujo(echo >> checked(**declared)).run_async(1).result())
+        wait(Flujo(echo >> step(**{"name": "it", **declared})(len)).run_async(1).result())

@@ -27,6 +27,12 @@ def spins(x):
     return x
 
 @step
+def sleeps(x):
+    print("started", flush=True)
+    time.sleep({LATE_S})
+    late.append(x)
+
+@step
 async def waits(x):
     print("started", flush=True)
     await asyncio.sleep({LATE_S})
@@ -124,14 +130,6 @@ def test_a_synchronous_step(loaded: Kernel, around: str, form: str) -> None:
     assert loaded.leftovers() == []
 
 
-@pytest.mark.parametrize("form", RUNNERS.values(), ids=RUNNERS)
-@pytest.mark.parametrize("name", ["loop", "router", "containers in each other"])
-def test_a_synchronous_step_of_a_runner(loaded: Kernel, name: str, form: str) -> None:
-    ended(loaded, AROUND[name].format("spins"), form)
-    assert loaded.check("late").result == "[]"
-    assert loaded.leftovers() == []
-
-
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 @pytest.mark.parametrize("around", SIDE_BY_SIDE.values(), ids=SIDE_BY_SIDE)
 def test_a_step_that_awaits(loaded: Kernel, around: str, form: str) -> None:
@@ -140,18 +138,11 @@ def test_a_step_that_awaits(loaded: Kernel, around: str, form: str) -> None:
     assert loaded.leftovers() == []
 
 
-@pytest.mark.parametrize("form", RUNNERS.values(), ids=RUNNERS)
-@pytest.mark.parametrize("name", ["parallel", "map in parallel"])
-def test_a_step_of_a_runner_that_awaits(loaded: Kernel, name: str, form: str) -> None:
-    ended(loaded, SIDE_BY_SIDE[name].format("waits"), form)
-    assert loaded.leftovers() == []
-
-
 @pytest.mark.parametrize("form", [FORMS["awaited"], FORMS["bridge"]], ids=["awaited", "bridge"])
 @pytest.mark.parametrize("name", ["parallel", "router"])
 def test_synchronous_steps_in_threads(loaded: Kernel, name: str, form: str) -> None:
     """Nothing can stop a thread: the cell ends, and what comes later is dropped."""
-    cell = ended(loaded, SIDE_BY_SIDE[name].format("spins"), form)
+    cell = ended(loaded, SIDE_BY_SIDE[name].format("sleeps"), form)
     assert_recorded(loaded, cell)
     before = loaded.check("len(flujo.frames), flujo.head.id").result
     time.sleep(LATE_S)
@@ -182,4 +173,19 @@ CALLS = {
 def test_many_steps_that_never_suspend(loaded: Kernel, name: str, call: str) -> None:
     node, data = ENDLESS[name]
     ended(loaded, node, call.format(data))
+    assert loaded.leftovers() == []
+
+
+@pytest.mark.parametrize("form", RUNNERS.values(), ids=RUNNERS)
+@pytest.mark.parametrize("name", ["loop", "router", "containers in each other"])
+def test_a_synchronous_step_of_a_runner(loaded: Kernel, name: str, form: str) -> None:
+    ended(loaded, AROUND[name].format("spins"), form)
+    assert loaded.check("late").result == "[]"
+    assert loaded.leftovers() == []
+
+
+@pytest.mark.parametrize("form", RUNNERS.values(), ids=RUNNERS)
+@pytest.mark.parametrize("name", ["parallel", "map in parallel"])
+def test_a_step_of_a_runner_that_awaits(loaded: Kernel, name: str, form: str) -> None:
+    ended(loaded, SIDE_BY_SIDE[name].format("waits"), form)
     assert loaded.leftovers() == []

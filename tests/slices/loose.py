@@ -316,12 +316,10 @@ class Conditional:
         self, core: Any, step: Any, data: Any, context: Any, fallback_depth: int = 0
     ) -> StepResult:
         key = await finished(step.condition_callable(data, context))
-        known = {(type(one), one): one for one in step.branches}
-        if (type(key), key) in known:
-            branch, place = step.branches[known[type(key), key]], key
-        elif step.default_branch_pipeline is not None:
-            branch, place = step.default_branch_pipeline, "default"
-        else:
+        known = {(type(one), one): (branch, one) for one, branch in step.branches.items()}
+        default = (step.default_branch_pipeline, "default")
+        branch, place = known.get((type(key), key), default)
+        if branch is None:
             return failed(step, f"no branch for {key!r}")
         if step.branch_input_mapper is not None:
             data = step.branch_input_mapper(data, context)

@@ -1,0 +1,79 @@
+"""What a runner decides when it starts, or goes on with, a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .errors import ConfigurationError, ResumeError
+from .path import FramePath
+from .results import BackgroundTask, Pause, PipelineResult
+from .step_history_tracker import StepHistoryTracker
+from .step_kinds import HumanInTheLoopStep
+from .steps import Node, Pipeline, steps_of
+
+NO_ANSWER = object()
+"""Stands for an answer that was not given; ``None`` is one."""
+
+
+def slice_of(pipeline: Node, until: str | None, only: str | None) -> Node:
+    """The part of ``pipeline`` that is to be run: up to a step, or only one."""
+    if until is None and only is None:
+        return pipeline
+    steps = list(steps_of(pipeline))
+    names = [one.name for one in steps]
+    name = until if only is None else only
+    if name not in names or (until is not None and only is not None):
+        raise ConfigurationError(
+            f"give `until` or `only`, the name of one of {', '.join(names)}; found "
+            f"until={until!r}, only={only!r}"
+        )
+    at = names.index(name)
+    return Pipeline(tuple(steps[: at + 1] if only is None else steps[at : at + 1]))
+
+
+def goes_on(result: PipelineResult) -> bool:
+    """Whether a run left something to go on with."""
+    return bool(result.paused) or any(task.is_open for task in result.background)
+
+
+def open_pauses(history: StepHistoryTracker, tasks: Sequence[BackgroundTask]) -> Sequence[Pause]:
+    """The questions that wait in the background."""
+    return [
+        pause
+        for task in tasks
+        if task.outcome is not None
+        for pause in history.open_pauses(task.outcome, FramePath(task.path.segments[:-1]))
+    ]
+
+
+def choose_pause(
+    stopped: PipelineResult, late: Sequence[Pause], wanted: FramePath | str | None
+) -> Pause:
+    """The open question at ``wanted``, or the only one; ``late`` are those asked since.
+
+    Raises `ResumeError`, with the questions, when there is none or no telling which.
+    """
+    asked = (*stopped.paused, *late)
+    if wanted is not None:
+        for one in asked:
+            if str(one.path) == str(wanted):
+                return one
+        raise ResumeError(f"nothing asks at {wanted}; there are {listed(asked) or 'no questions'}")
+    state = stopped.resumption
+    answered = () if state is None else state.journal.answers
+    waiting = [one for one in asked if one.path not in answered] or asked
+    if len(waiting) == 1:
+        return waiting[0]
+    if not waiting:
+        raise ResumeError(f"run {stopped.run_id} asks nothing; resume it without an answer")
+    raise ResumeError(f"say which question is answered, as pause=PATH: {listed(asked)}")
+
+
+def listed(pauses: Sequence[Pause]) -> str:
+    """Questions, each with its path."""
+    return "; ".join(f"{one.path}: {one.message}" for one in pauses)
+
+
+def wanted_by(pause: Pause) -> type | None:
+    """The type of the answer that a question asks for."""
+    return pause.step.input_schema if isinstance(pause.step, HumanInTheLoopStep) else None
