@@ -55,8 +55,7 @@ class ChildOptions(TypedDict, total=False):
 
     Where it stands in the path: as iteration or item number ``index``; in the branch of the key
     ``branch``; as what ``place`` names; as a fallback, with a depth above the policy's own. Its
-    ``limits``, when they are not the policy's own, bound it within the budget. Whatever the rest
-    is, a child inherits it.
+    ``limits``, when they are not the policy's own, bound it within the budget.
     """
 
     index: int | None
@@ -65,6 +64,7 @@ class ChildOptions(TypedDict, total=False):
     limits: UsageLimits | None
     fallback_depth: int
     _fallback_depth: int
+    # What older policies hand on too; a child inherits it, whatever is given.
     resources: object
     stream: object
     on_chunk: object

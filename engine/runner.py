@@ -204,9 +204,9 @@ class Flujo:
         state = stopped.resumption
         if state is None:
             raise ResumeError(
-                f"run {stopped.run_id} is {stopped.status.value} and cannot go on: that takes a pause, "
-                "or something open in the background, and a journal, which a run keeps when one "
-                "of its steps asks a human, is an agent or works in the background"
+                f"run {stopped.run_id} is {stopped.status.value} and cannot go on: that takes a "
+                "pause, or something open in the background, and a journal, which a run keeps "
+                "when one of its steps asks a human, is an agent or works in the background"
             )
         if answer is not NO_ANSWER:
             late = self._tasks.tasks_of(stopped.run_id)

@@ -13,9 +13,32 @@ if not (Path(__file__).parent / "engine").is_dir():
     __path__.append(str(Path(__file__).parent.parent))
 
 from .engine.agents import ADAPTERS
+from .engine.cache_manager import CacheEntry, MemoryCache
 from .engine.context import PipelineContext
 from .engine.decorators import adapter_step, step
 from .engine.dsl import RefinementCheck
+from .engine.errors import (
+    AlreadyAnswered,
+    AnswerRejected,
+    ConfigurationError,
+    ContextError,
+    FlujoDeprecationWarning,
+    FlujoError,
+    InfiniteFallbackError,
+    InfiniteRedirectError,
+    MissingAgentError,
+    NestingTooDeep,
+    NonRetryableError,
+    PausedException,
+    PipelineAbortSignal,
+    PricingNotConfiguredError,
+    RateLimited,
+    ResumeError,
+    StepSealed,
+    StepTimeout,
+    TypeMismatchError,
+    UsageLimitExceededError,
+)
 from .engine.executor_core import ExecutorCore
 from .engine.frame import ExecutionFrame, make_execution_frame
 from .engine.merging import Merge, MergeStrategy
@@ -32,7 +55,8 @@ from .engine.path import FramePath
 from .engine.policies.built_in import built_in_policies
 from .engine.policy import ExecutorPort, StepPolicy
 from .engine.policy_registry import PolicyRegistry
-from .engine.results import PipelineResult, StepResult
+from .engine.references import ContextReference, StateProvider
+from .engine.results import AnswerRecorded, Pause, PipelineResult, StepResult
 from .engine.runner import Flujo
 from .engine.step_config import AgentProcessors, PluginOutcome, StepConfig, ValidationResult
 from .engine.step_kinds import (
@@ -59,43 +83,69 @@ __all__ = [
     "Aborted",
     "AgentProcessors",
     "AgentStep",
+    "AlreadyAnswered",
+    "AnswerRecorded",
+    "AnswerRejected",
     "BackgroundLaunched",
     "BranchFailureStrategy",
+    "CacheEntry",
     "CacheStep",
     "Chunk",
     "ConditionalStep",
+    "ConfigurationError",
+    "ContextError",
+    "ContextReference",
     "DynamicParallelRouterStep",
     "ExecutionFrame",
     "ExecutorCore",
     "ExecutorPort",
     "Failure",
     "Flujo",
+    "FlujoDeprecationWarning",
+    "FlujoError",
     "FramePath",
     "HumanInTheLoopStep",
     "ImportStep",
+    "InfiniteFallbackError",
+    "InfiniteRedirectError",
     "LoopStep",
     "MapStep",
+    "MemoryCache",
     "Merge",
     "MergeStrategy",
     "Metered",
+    "MissingAgentError",
+    "NestingTooDeep",
+    "NonRetryableError",
     "OutputMapping",
     "ParallelStep",
+    "Pause",
     "Paused",
+    "PausedException",
     "Pipeline",
+    "PipelineAbortSignal",
     "PipelineContext",
     "PipelineResult",
     "PluginOutcome",
     "PolicyRegistry",
+    "PricingNotConfiguredError",
     "Quota",
+    "RateLimited",
     "RefinementCheck",
+    "ResumeError",
+    "StateProvider",
     "Step",
     "StepConfig",
     "StepOutcome",
     "StepPolicy",
     "StepResult",
+    "StepSealed",
+    "StepTimeout",
     "Success",
+    "TypeMismatchError",
     "Usage",
     "UsageEstimate",
+    "UsageLimitExceededError",
     "UsageLimits",
     "ValidationResult",
     "adapter_step",

@@ -191,7 +191,9 @@ def loop(calls: Calls, *body: Any) -> Any:
         "loop",
         Pipeline.of(*body),
         calls.counted("exit", stops),
+        initial_input_to_loop_body_mapper=calls.counted("first", lambda data, context: data),
         iteration_input_mapper=calls.counted("next", lambda output, context, number: number),
+        loop_output_mapper=calls.counted("last", lambda output, context: output),
     )
 
 

@@ -16,7 +16,7 @@ from flujo_nb.engine.errors import (
 from flujo_nb.engine.executor_core import ExecutorCore
 from flujo_nb.engine.frame import make_execution_frame
 from flujo_nb.engine.outcomes import Aborted, Chunk, Failure, Paused, Success
-from flujo_nb.engine.path import step_segment
+from flujo_nb.engine.path import FramePath, step_segment
 from flujo_nb.engine.results import PipelineResult, StepResult
 from flujo_nb.engine.step_kinds import HumanInTheLoopStep
 from flujo_nb.engine.steps import Step
@@ -244,7 +244,7 @@ def test_chunks_of_a_policy_reach_all_who_listen(wait: Wait) -> None:
     assert ran(wait, execute).output == (False, False)
 
 
-@pytest.mark.parametrize("answer", [None, 5, Chunk("a", path=None), "text"])  # type: ignore[arg-type]
+@pytest.mark.parametrize("answer", [None, 5, Chunk("a", FramePath()), "text"])
 def test_what_is_no_answer_is_told_with_the_policys_name(wait: Wait, answer: object) -> None:
     outcome = wait(outcome_of(BOX, registry=older(lambda step, data: answer)))
     assert isinstance(outcome, Failure)

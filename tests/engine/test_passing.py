@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -126,35 +125,3 @@ def test_a_container_of_steps_that_never_suspend_lets_the_loop_turn(wait: Wait, 
         return counted
 
     assert wait(turns()) >= 4
-
-
-@pytest.mark.parametrize(("node", "data"), BUSY.values(), ids=BUSY)
-def test_what_had_finished_stands_when_they_are_cancelled_at_a_turn(
-    wait: Wait, node: Node, data: Any
-) -> None:
-    async def main() -> Any:
-        running = asyncio.create_task(outcome_of(Pipeline((echo, wrapped(node))), data))
-        for _ in range(3):
-            await asyncio.sleep(0)
-        running.cancel()
-        return await running
-
-    outcome = wait(main())
-    assert isinstance(outcome, Aborted)
-    assert outcome.reason is AbortReason.INTERRUPTED
-    first, busy = outcome.children
-    assert (type(first), type(busy)) == (Success, Aborted)
-    while busy.step is not node:
-        (busy,) = busy.children
-    assert any(isinstance(child, Success) for child in leaves(busy))
-
-
-def wrapped(node: Node) -> AnyStep:
-    return branch_on("wrap", lambda _: 1, {1: node})
-
-
-def leaves(outcome: Any) -> Iterator[Any]:
-    if not outcome.children:
-        yield outcome
-    for child in outcome.children:
-        yield from leaves(child)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from flujo_nb.engine.context import PipelineContext
 from flujo_nb.engine.decorators import step
 from flujo_nb.engine.errors import (
     PausedException,
@@ -301,6 +302,16 @@ def test_a_step_reads_the_outputs_of_steps_that_are_not_run_again(wait: Wait) ->
     node = Step.map_over("each", calls.step("inside")) >> asks() >> quoted
     assert wait(answered(Flujo(node), ["a", "b"], "ok")).output == "b inside, ok, ok"
     assert calls == {"inside": 2}
+
+
+def test_the_context_shows_what_was_answered_and_what_ran_before(wait: Wait) -> None:
+    def look(data: object, context: PipelineContext) -> object:
+        seen = [(one.path, one.human_response) for one in context.hitl_history]
+        return seen, dict(context.step_outputs), context.run_id
+
+    result = wait(answered(Flujo(echo >> asks() >> step(look)), "x", "ok"))
+    expected = ([("ask", "ok")], {"echo": "x", "ask": "ok"}, result.run_id)
+    assert result.output == expected
 
 
 # What it all comes to.

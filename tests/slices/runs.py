@@ -72,7 +72,22 @@ class Runs:
     def _whole(self, work: Any) -> Any:
         self.events.clear()
         self.chunks.clear()
-        return self._wait(work)
+        try:
+            return self._wait(work)
+        finally:
+            self._check()
+
+    def _check(self) -> None:
+        """What holds of every run: each frame ends once, and all who listen hear of a chunk."""
+        heard: dict[str, list[str]] = {}
+        for event in self.events:
+            kind, _, path = event.partition(" ")
+            heard.setdefault(kind, []).append(path)
+        started, chunks = heard.pop("started", []), heard.pop("chunk", [])
+        restored = heard.pop("restored", [])
+        assert sorted(started) == sorted(path for paths in heard.values() for path in paths)
+        assert len({*started, *restored}) == len(started) + len(restored)
+        assert chunks == [f"{path} {data}" for path, data, _ in self.chunks]
 
     def _take(self, chunk: Chunk) -> None:
         self.chunks.append((str(chunk.path), chunk.data, chunk.attempt))
