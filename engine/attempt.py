@@ -15,13 +15,14 @@ from typing import TypeAlias
 
 from .context import ContextUpdate
 from .errors import ContextMissing, StepStillRunning, StepTimeout
-from .frame import AnyFrame, Facility
+from .frame import AnyFrame
 from .output_sinks import with_output
 from .placeholders import filled
 from .policy import ExecutorPort
 from .processing import processed, processors_of
 from .resources import Entered, manager_of
 from .roots import roots_of
+from .run import Facility
 from .step_body import (
     PLAIN_OUTPUTS,
     BodyCall,

@@ -124,7 +124,6 @@ class ComplexStepRouter:
             return self.core.failures.build(frame, base.error, children=before)
         calls, step = self.core.calls(frame), self.step
         concurrent = frame.concurrent or (len(names) > 1 and step.max_concurrency != 1)
-        journal = frame.run.journal
 
         async def start(number: int) -> StepOutcome:
             name = names[number]
@@ -142,8 +141,8 @@ class ComplexStepRouter:
                 concurrent,
             )
             outcome = await calls[node](child)
-            if journal is not None and not self.propagates and isinstance(outcome, Failure):
-                journal.go_past(child.path)
+            if not self.propagates and isinstance(outcome, Failure):
+                self.core.go_past(child)
             return outcome
 
         fanned = await FanOut(frame.run, len(names), start, self._stops, step.max_concurrency).run()
@@ -214,7 +213,7 @@ class _Together:
         waiting = [outcome for _, outcome in self.ends if isinstance(outcome, Paused)]
         if waiting:
             message = "; ".join(one.message for one in waiting)
-            return replace(self._passed(waiting[0]), message=message, schema=None)
+            return replace(self._passed(waiting[0]), message=message)
         stopped = [outcome for _, outcome in self.ends if isinstance(outcome, Aborted)]
         return self._passed(stopped[0]) if stopped else None
 

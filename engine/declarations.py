@@ -34,10 +34,10 @@ def member_of(step: AnyStep, name: str, given: EnumT | str, members: type[EnumT]
     raise _refusal(step, f"{name} is one of {known}; found {given!r}")
 
 
-def check_functions(step: AnyStep, **functions: object) -> None:
-    """Functions, or nothing."""
+def check_functions(step: AnyStep, needed: str | None = None, **functions: object) -> None:
+    """Functions, or nothing for those that are not ``needed``."""
     for name, given in functions.items():
-        if given is not None and not callable(given):
+        if (given is not None or name == needed) and not callable(given):
             raise _refusal(step, f"{name} is a function; found {given!r:.60}")
 
 

@@ -17,7 +17,7 @@ import functools
 import inspect
 import typing
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import blake2b
@@ -93,8 +93,15 @@ class Definition:
 
 def definition_of(node: Node) -> Definition:
     """Take the definition of ``node``, with all that it runs inside."""
+    return definition_of_parts([(name_of(node), node)])
+
+
+def definition_of_parts(parts: Iterable[tuple[str, object]]) -> Definition:
+    """Take the definition of what is made of ``parts``, each under its name, and owns them."""
     declared, state = _Survey(), _Survey(deep=True)
-    declared.take(name_of(node), node)
+    for name, part in parts:
+        declared.take(name, name)
+        declared.take(name, part, owned=True)
     declared.finish()
     for name, value in declared.left:
         state.take(name, value)

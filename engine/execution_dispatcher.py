@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import cast
 
 from .errors import UsageLimitExceededError
-from .frame import AnyFrame, Facility
+from .frame import AnyFrame
 from .outcomes import StepOutcome
 from .policy import Call, ExecutorPort, Interceptor
 from .policy_invoker import PolicyInvoker
 from .policy_registry import PolicyTable
+from .run import Facility
 from .steps import AnyStep, Node
 
 

@@ -14,7 +14,7 @@ from .context_update_manager import ContextUpdateManager
 from .errors import NestingTooDeep, PolicyContractError
 from .execution_dispatcher import ExecutionDispatcher
 from .failure_builder import FailureBuilder
-from .frame import AnyFrame, Facility, child_frame
+from .frame import AnyFrame, child_frame
 from .hydration_manager import HydrationManager
 from .outcomes import Chunk, FrameOutcome, StepOutcome, Success
 from .path import Segment
@@ -24,6 +24,7 @@ from .policy_invoker import PolicyInvoker
 from .policy_registry import PolicyRegistry
 from .quota_manager import QuotaManager
 from .recorder import Recorder
+from .run import Facility
 from .step_history_tracker import StepHistoryTracker
 from .steps import Node, name_of
 from .user_code import Raised, caught, caught_inline
@@ -53,7 +54,7 @@ class ExecutorCore:
         self.quota = QuotaManager()
         self.contexts = ContextUpdateManager()
         self.failures = FailureBuilder()
-        self.history = StepHistoryTracker()
+        self.history = StepHistoryTracker(self.contexts.merge)
         self._hydration = HydrationManager(self.failures, self.contexts.merge)
         recorder = Recorder()
         invoker = PolicyInvoker(self.failures)
@@ -92,9 +93,23 @@ class ExecutorCore:
         context: BaseModel | None = None,
         segments: tuple[Segment, ...] | None = None,
         index: int | None = None,
+        concurrent: bool = False,
     ) -> AnyFrame:
         """A new frame for a child of ``parent``; see `flujo_nb.engine.frame.child_frame`."""
-        return child_frame(parent, step, data, context=context, segments=segments, index=index)
+        return child_frame(
+            parent,
+            step,
+            data,
+            context=context,
+            segments=segments,
+            index=index,
+            concurrent=concurrent,
+        )
+
+    def go_past(self, child: AnyFrame) -> None:
+        """Note that ``child`` failed and its parent goes on: resuming does not run it again."""
+        if child.run.journal is not None:
+            child.run.journal.go_past(child.path)
 
     def facilities_of(self, node: Node, context: BaseModel | None) -> Facility:
         """What a run of ``node`` makes use of: what its policies, and all inside it, need.

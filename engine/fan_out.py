@@ -14,9 +14,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 
-from .frame import Run
 from .outcomes import Aborted, AbortReason, StepOutcome
 from .passing import YIELD_EVERY, turn
+from .run import Run
 from .user_code import Raised, caught, caught_inline
 
 
@@ -50,28 +50,30 @@ class FanOut:
         self._next = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._context = copy_context()
+        self._cut: BaseException | None = None
         self._stopped = False
 
     async def run(self) -> FannedOut:
         """Run all children, or as many as there were before one stopped the others."""
         self._add_worker()
-        cut: BaseException | None = None
         while self._tasks:
-            waited = await caught(asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED))
+            waited = await caught(asyncio.wait(self._tasks))
             if isinstance(waited, Raised):
-                cut = waited.error
+                self._cut = waited.error
                 self._stop()
-                continue
-            for task in waited[0]:
-                if not task.cancelled() and (error := task.exception()) is not None:
-                    cut = error  # the engine's own: what children raise comes as outcomes
-                    self._stop()
-        return FannedOut(self._outcomes, cut)
+        return FannedOut(self._outcomes, self._cut)
 
     def _add_worker(self) -> None:
         task = asyncio.create_task(self._work(), context=self._context.copy())
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._note_end)
+
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        """Take an error of the engine's own; what children raise comes as outcomes."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._cut = error
+            self._stop()
 
     async def _work(self) -> None:
         for _ in range(2):
@@ -88,8 +90,8 @@ class FanOut:
             if self._stops(outcome):
                 self._stop()
             run.busy += 1
-            if run.busy >= YIELD_EVERY:
-                await turn(run)
+            if run.busy >= YIELD_EVERY and await turn(run) is not None:
+                return  # cancelled: whoever did that has stopped the others too
             # Values that cannot be compared raise, and count as changed.
             if caught_inline(operator.eq, copy_context(), self._context) is not True:
                 # What a child set in its context variables is not the next one's affair.

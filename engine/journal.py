@@ -16,7 +16,7 @@ from .errors import AlreadyAnswered
 from .outcomes import Failure, FrameOutcome, Success
 from .path import FramePath, Segment
 from .usage import FREE, Usage
-from .values import exactly_equal
+from .values import exactly_equal, own_copy
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class Journal:
         The first answer holds: the same again changes nothing, another is `AlreadyAnswered`.
         """
         if path not in self._answers:
-            self._answers[path] = value
+            self._answers[path] = own_copy(value)
         elif not exactly_equal(self._answers[path], value):
             raise AlreadyAnswered(
                 f"{path} was answered with {self._answers[path]!r:.80}, and a run keeps its "

@@ -16,11 +16,12 @@ from functools import partial
 from typing import Protocol, cast
 
 from .errors import FlujoDeprecationWarning, PolicyContractError
-from .frame import AnyFrame, Facility
+from .frame import AnyFrame
 from .legacy_core import FrameBoundCore
 from .outcomes import FrameOutcome, Outcome
 from .policy import ExecutorPort
 from .results import StepResult
+from .run import Facility
 from .step_body import needs_of_step
 from .steps import Node
 from .user_code import Raised, caught, caught_inline

@@ -43,7 +43,7 @@ from .passing import ended, passed_on
 from .path import BranchKey, FramePath, Segment, SegmentKind, branch_segment
 from .policy import ExecutorPort
 from .results import StepResult
-from .step_body import _give_chunk
+from .step_body import give_chunk
 from .step_history_tracker import path_of, total_usage
 from .steps import Node
 from .usage import FREE, Meter, Quota, Usage, UsageEstimate, UsageLimits
@@ -121,7 +121,7 @@ class FrameBoundCore:
 
     async def give_chunk(self, data: object, attempt: int = 1) -> None:
         """The ``on_chunk``: a piece of the step's output, for all who listen to the run."""
-        await _give_chunk(retry_frame(self._frame, attempt, None), data)
+        await give_chunk(retry_frame(self._frame, attempt, None), data)
 
     @contextmanager
     def reserve(self, estimate: UsageEstimate) -> Iterator[Meter]:

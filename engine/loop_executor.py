@@ -76,8 +76,9 @@ class LoopExecutor:
         while goes_on and now.take_outcome(await call(now.child())):
             number = len(now.children)
             run.busy += 1
-            if run.busy >= YIELD_EVERY:
-                await turn(run)
+            if run.busy >= YIELD_EVERY and (cut := await turn(run)) is not None:
+                now.fail("stopped", cut.error)
+                break
             if now.may_ask_at_once:
                 answer = self.exit.at_once(now.data, None)
                 exits = answer if type(answer) is bool else now.take_exit(await decided(answer))

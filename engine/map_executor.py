@@ -51,7 +51,7 @@ class MapExecutor:
             return self._failed(frame, started, items.error, ())
         body, segments = self.body, self.body.own_segments
         call = self.core.calls(frame)[body]
-        limit, journal = self.step.max_concurrency, frame.run.journal
+        limit = self.step.max_concurrency
         concurrent = frame.concurrent or (limit > 1 and len(items) > 1)
 
         async def start(number: int) -> StepOutcome:
@@ -68,8 +68,8 @@ class MapExecutor:
                 concurrent,
             )
             outcome = await call(child)
-            if journal is not None and self.keeps and isinstance(outcome, Failure):
-                journal.go_past(child.path)
+            if self.keeps and isinstance(outcome, Failure):
+                self.core.go_past(child)
             return outcome
 
         if not items:
@@ -142,7 +142,7 @@ class MapExecutor:
         if paused:
             told = "; ".join(one.message for one in paused)
             passed = passed_on(paused[0], frame, children, latency, metadata)
-            return replace(passed, message=told, schema=None)
+            return replace(passed, message=told)
         output = [
             self._output_of(frame, one, item) for one, item in zip(children, items, strict=True)
         ]

@@ -8,9 +8,11 @@ from dataclasses import replace
 from typing import TypeVar
 
 from .errors import PolicyContractError
-from .frame import AnyFrame, Run
-from .outcomes import Chunk, FrameOutcome, Outcome, StepOutcome
+from .frame import AnyFrame
+from .outcomes import Chunk, FrameOutcome, Outcome, Paused, StepOutcome
+from .run import Run
 from .usage import NO_METADATA
+from .user_code import Raised, caught
 
 YIELD_EVERY = 64
 """After so many children, in whatever containers of a run, one lets the loop turn (`turn`).
@@ -19,10 +21,10 @@ Steps that never suspend would keep an interrupt, a widget or a sibling waiting 
 """
 
 
-async def turn(run: Run) -> None:
-    """Let the loop turn once."""
+async def turn(run: Run) -> Raised | None:
+    """Let the loop turn once; the cancellation of the container when it comes then."""
     run.busy = 0
-    await asyncio.sleep(0)
+    return await caught(asyncio.sleep(0))
 
 
 OutcomeT = TypeVar("OutcomeT", bound=Outcome)
@@ -43,7 +45,7 @@ def passed_on(
     metadata: Mapping[str, object] = NO_METADATA,
 ) -> OutcomeT:
     """``outcome``, which a child of ``frame`` ended with, as that of ``frame`` itself."""
-    return replace(
+    passed = replace(
         outcome,
         step=frame.step,
         segments=frame.segments,
@@ -54,3 +56,6 @@ def passed_on(
         children=children,
         metadata=metadata,
     )
+    if isinstance(passed, Paused):
+        return replace(passed, schema=None)  # it is the child that asks
+    return passed

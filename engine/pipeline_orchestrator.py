@@ -5,10 +5,11 @@ from __future__ import annotations
 from time import perf_counter
 from typing import cast
 
-from .frame import AnyFrame, Facility, planned_child, planned_steps
+from .frame import AnyFrame, planned_child, planned_steps
 from .outcomes import BackgroundLaunched, StepOutcome, Success, make_success
 from .passing import YIELD_EVERY, ended, passed_on, turn
 from .policy import Call, ExecutorPort
+from .run import Facility
 from .steps import AnyPipeline, Node, Pipeline
 from .usage import NO_METADATA
 from .user_code import Raised, caught_inline
@@ -47,19 +48,14 @@ class PipelineOrchestrator:
                 outcome = await calls[one](child)
                 children.append(outcome)
                 run.busy += 1
-                if run.busy >= YIELD_EVERY:
-                    await turn(run)
+                if run.busy >= YIELD_EVERY and (cut := await turn(run)) is not None:
+                    return _failed(core, frame, cut, started, children)
                 if type(outcome) is Success:
                     data = outcome.output
                     if outcome.update is not None and context is not None:
                         merged = caught_inline(core.contexts.merge, context, outcome.update)
                         if isinstance(merged, Raised):
-                            return core.failures.build(
-                                frame,
-                                merged.error,
-                                latency_s=perf_counter() - started,
-                                children=children,
-                            )
+                            return _failed(core, frame, merged, started, children)
                         context = merged
                 elif type(outcome) is not BackgroundLaunched:
                     return passed_on(ended(outcome), frame, children, perf_counter() - started)
@@ -81,3 +77,18 @@ class PipelineOrchestrator:
             )
 
         return call
+
+
+def _failed(
+    core: ExecutorPort,
+    frame: AnyFrame,
+    raised: Raised,
+    started: float,
+    children: list[StepOutcome],
+) -> StepOutcome:
+    return core.failures.build(
+        frame,
+        core.failures.cause_of(raised.error),
+        latency_s=perf_counter() - started,
+        children=children,
+    )

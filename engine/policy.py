@@ -12,10 +12,11 @@ from .background_task_manager import BackgroundTaskManager
 from .cache_manager import CacheManager
 from .context_update_manager import ContextUpdateManager
 from .failure_builder import FailureBuilder
-from .frame import AnyFrame, Facility
+from .frame import AnyFrame
 from .outcomes import FrameOutcome, StepOutcome
 from .path import Segment
 from .quota_manager import QuotaManager
+from .run import Facility
 from .step_history_tracker import StepHistoryTracker
 from .steps import Node
 
@@ -71,8 +72,12 @@ class ExecutorPort(Protocol):
         context: BaseModel | None = None,
         segments: tuple[Segment, ...] | None = None,
         index: int | None = None,
+        concurrent: bool = False,
     ) -> AnyFrame:
         """A new frame for a child of ``parent``; see `flujo_nb.engine.frame.child_frame`."""
+
+    def go_past(self, child: AnyFrame) -> None:
+        """Note that ``child`` failed and its parent goes on: resuming does not run it again."""
 
 
 class StepPolicy(Protocol):

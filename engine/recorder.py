@@ -9,6 +9,7 @@ from .frame import AnyFrame
 from .outcomes import Chunk, Paused, StepOutcome, Success
 from .policy import Call
 from .steps import name_of
+from .values import own_copy
 
 
 class Recorder:
@@ -30,7 +31,9 @@ class Recorder:
                 await frame.run.events.frame_restored(path, recorded)
             return recorded
         answered = path in journal.answers and not frame.step.asks
-        outcome = await proceed(replace(frame, data=journal.answers[path]) if answered else frame)
+        outcome = await proceed(
+            replace(frame, data=own_copy(journal.answers[path])) if answered else frame
+        )
         if not isinstance(outcome, Chunk):
             journal.finish(path, outcome)
         if answered and isinstance(outcome, Paused):

@@ -19,7 +19,8 @@ from .usage import Quota
 class StepResult:
     """A step of a run as its caller reads it. Usage includes everything that ran inside.
 
-    ``latency_s`` is in seconds, ``cost_usd`` in dollars.
+    ``latency_s`` is in seconds, ``cost_usd`` in dollars; ``branch_context`` is the context as the
+    step left it.
     """
 
     name: str
@@ -33,6 +34,7 @@ class StepResult:
     feedback: str | None = None
     step_history: Sequence[StepResult] = ()
     metadata: Mapping[str, object] = field(default_factory=dict)
+    branch_context: BaseModel | None = field(default=None, repr=False)
 
     @property
     def metadata_(self) -> Mapping[str, object]:

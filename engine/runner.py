@@ -24,7 +24,7 @@ from .errors import (
     UsageLimitExceededError,
 )
 from .executor_core import ExecutorCore
-from .frame import AnyFrame, Extensions, Facility, make_execution_frame, new_run_id
+from .frame import AnyFrame, make_execution_frame
 from .hooks import Hook, Listener
 from .journal import Journal
 from .outcomes import (
@@ -51,8 +51,8 @@ from .resuming import (
     slice_of,
     wanted_by,
 )
+from .run import Extensions, Facility, new_run_id
 from .run_handle import RunHandle
-from .step_history_tracker import StepHistoryTracker
 from .step_kinds import ImportStep
 from .steps import Node, Pipeline, Step
 from .usage import UNLIMITED, Quota, UsageLimits
@@ -101,7 +101,7 @@ class Flujo:
         self._providers = dict(state_providers or {})
         self._tasks = BackgroundTaskManager()
         self._core = ExecutorCore(registry, self._tasks)
-        self._history = StepHistoryTracker()
+        self._history = self._core.history
 
     def run_async(
         self,
@@ -330,7 +330,7 @@ class Flujo:
             run_id=frame.run_id,
             status=status,
             output=output,
-            step_history=self._history.history(outcome),
+            step_history=self._history.history(outcome, context),
             total_cost_usd=used.cost_usd,
             total_tokens=used.tokens,
             final_pipeline_context=show(copy(after), ended),

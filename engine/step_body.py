@@ -15,9 +15,10 @@ from .agents import runnable
 from .context_view import plain_of, view_of
 from .errors import MissingAgentError, NonRetryableError, TypeMismatchError, UnusableOutput
 from .failure_builder import message_of
-from .frame import AnyFrame, Facility
+from .frame import AnyFrame
 from .outcomes import Chunk
 from .placeholders import mentions_steps
+from .run import Facility
 from .signatures import CallKind, CallShape, agent_shape, call_shape, type_names
 from .step_config import Agent, StepConfig, StreamingAgent
 from .steps import AnyStep, Node
@@ -287,7 +288,7 @@ def _streaming(function: Callable[..., object], prepare: _Prepare) -> BodyCall:
                     whole = data
                     continue
                 chunks.append(data)
-                await _give_chunk(frame, data)
+                await give_chunk(frame, data)
         return _joined(chunks) if whole is None else whole
 
     return call
@@ -300,7 +301,8 @@ def _streaming_on_request(whole: BodyCall, streamed: BodyCall) -> BodyCall:
     return call
 
 
-async def _give_chunk(frame: AnyFrame, data: object) -> None:
+async def give_chunk(frame: AnyFrame, data: object) -> None:
+    """Tell all who listen that the frame put out ``data``."""
     events, on_chunk = frame.run.events, frame.on_chunk
     if events is None and on_chunk is None:
         return

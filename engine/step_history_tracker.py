@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import assert_never, overload
+from typing import TypeAlias, assert_never, overload
 
+from pydantic import BaseModel
+
+from .context import ContextUpdate
 from .errors import PolicyContractError
 from .outcomes import (
     Aborted,
@@ -22,32 +25,64 @@ from .path import FramePath, Segment, SegmentKind
 from .results import Pause, StepResult
 from .steps import name_of
 from .usage import FREE, Usage
+from .user_code import Raised, caught_inline
+
+Merge: TypeAlias = Callable[[BaseModel, ContextUpdate | None], BaseModel]
 
 
 class StepHistoryTracker:
-    """Reads outcomes: results, totals, and the frame that ended a run."""
+    """Reads outcomes: results, totals, and the frame that ended a run.
 
-    def history(self, outcome: FrameOutcome) -> Sequence[StepResult]:
+    ``merge`` makes the contexts that results show as their ``branch_context``.
+    """
+
+    def __init__(self, merge: Merge | None = None) -> None:
+        self._merge = merge
+
+    def history(
+        self, outcome: FrameOutcome, context: BaseModel | None = None
+    ) -> Sequence[StepResult]:
         """The results of a run's root outcome, made when they are first read."""
-        return _History(lambda: self.results(outcome, FramePath()))
+        return _History(lambda: self.results(outcome, FramePath(), context))
 
-    def results(self, outcome: FrameOutcome, above: FramePath) -> Sequence[StepResult]:
+    def results(
+        self, outcome: FrameOutcome, above: FramePath, context: BaseModel | None = None
+    ) -> Sequence[StepResult]:
         """The results of ``outcome``'s steps; ``above`` is the path of its parent.
 
-        A pipeline gives its children's results, a step its own.
+        A pipeline gives its children's results, a step its own. ``context`` is the one that the
+        frame began with.
         """
         path = path_of(outcome, above)
         if outcome.step is not None and outcome.step.is_sequence:
-            return [
-                result for child in _ended(outcome.children) for result in self.results(child, path)
-            ]
-        return [self._result(outcome, path)]
+            return self._inside(outcome, path, context)
+        return [self._result(outcome, path, context)]
 
-    def result_of(self, outcome: StepOutcome, above: FramePath) -> StepResult:
+    def result_of(
+        self, outcome: StepOutcome, above: FramePath, context: BaseModel | None = None
+    ) -> StepResult:
         """The result of one step (or of a pipeline as a whole), whose parent is at ``above``."""
         if isinstance(outcome, Chunk):
             raise PolicyContractError(f"a frame cannot end with a Chunk (below {above})")
-        return self._result(outcome, path_of(outcome, above))
+        return self._result(outcome, path_of(outcome, above), context)
+
+    def _inside(
+        self, outcome: FrameOutcome, path: FramePath, context: BaseModel | None
+    ) -> list[StepResult]:
+        """The results of what ran inside ``outcome``: in turn, or all on the same context."""
+        in_turn = outcome.step is not None and outcome.step.folds
+        results: list[StepResult] = []
+        for child in _ended(outcome.children):
+            results.extend(self.results(child, path, context))
+            if in_turn:
+                context = self._after(context, child)
+        return results
+
+    def _after(self, context: BaseModel | None, outcome: FrameOutcome) -> BaseModel | None:
+        if context is None or self._merge is None or not isinstance(outcome, Success):
+            return context
+        merged = caught_inline(self._merge, context, outcome.update)
+        return context if isinstance(merged, Raised) else merged
 
     def open_pauses(self, outcome: FrameOutcome, above: FramePath) -> Sequence[Pause]:
         """The questions that a paused run waits for, in the order of its steps."""
@@ -60,7 +95,9 @@ class StepHistoryTracker:
         own = Pause(path, outcome.message, outcome.schema, outcome.step)
         return inside or (own,)
 
-    def _result(self, outcome: FrameOutcome, path: FramePath) -> StepResult:
+    def _result(
+        self, outcome: FrameOutcome, path: FramePath, context: BaseModel | None
+    ) -> StepResult:
         used = total_usage(outcome)
         return StepResult(
             name=name_of(outcome.step) if outcome.step is not None else str(path),
@@ -72,9 +109,8 @@ class StepHistoryTracker:
             token_counts=used.tokens,
             cost_usd=used.cost_usd,
             feedback=feedback_in(outcome),
-            step_history=[
-                result for child in _ended(outcome.children) for result in self.results(child, path)
-            ],
+            branch_context=self._after(context, outcome),
+            step_history=self._inside(outcome, path, context),
             metadata=dict(outcome.metadata),
         )
 

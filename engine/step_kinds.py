@@ -95,6 +95,7 @@ class LoopStep(ContainerStep[InT_contra, OutT_co]):
         check_count(self, "max_loops", self.max_loops)
         check_functions(
             self,
+            "exit_condition_callable",
             exit_condition_callable=self.exit_condition_callable,
             initial_input_to_loop_body_mapper=self.initial_input_to_loop_body_mapper,
             iteration_input_mapper=self.iteration_input_mapper,
@@ -226,6 +227,7 @@ class ConditionalStep(ContainerStep[InT_contra, OutT_co]):
         super().__post_init__()
         check_functions(
             self,
+            "condition_callable",
             condition_callable=self.condition_callable,
             branch_input_mapper=self.branch_input_mapper,
             branch_output_mapper=self.branch_output_mapper,

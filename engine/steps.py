@@ -311,7 +311,7 @@ class Pipeline(Generic[InT_contra, OutT_co]):
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", tuple(self.steps))
         for one in self.steps:
-            if not is_node(one):
+            if not isinstance(one, Step):
                 raise ConfigurationError(
                     f"a pipeline is made of steps; found {type(one).__name__}: {one!r:.60}"
                 )

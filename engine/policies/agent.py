@@ -6,8 +6,8 @@ from typing import TypeAlias, cast
 
 from ..agent_orchestrator import AgentOrchestrator
 from ..attempt import needs_of_attempts
-from ..frame import Facility
 from ..policy import BoundPolicy, Call, ExecutorPort
+from ..run import Facility
 from ..steps import AgentStep, Node
 
 AnyAgentStep: TypeAlias = AgentStep[object, object]

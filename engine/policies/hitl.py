@@ -10,17 +10,19 @@ from pydantic import TypeAdapter
 from ..answers import answer_of
 from ..context import ContextUpdate
 from ..failure_builder import feedback_of
-from ..frame import AnyFrame, Facility
+from ..frame import AnyFrame
 from ..outcomes import Paused, StepOutcome, make_success
 from ..output_sinks import with_output
 from ..placeholders import filled_text
 from ..policy import BoundPolicy, Call, ExecutorPort
 from ..roots import roots_of
+from ..run import Facility
 from ..step_body import needs_of_step
 from ..step_kinds import HumanInTheLoopStep
 from ..steps import Node
 from ..usage import NO_METADATA
 from ..user_code import Raised, caught_inline
+from ..values import own_copy
 
 AnyHitl: TypeAlias = HumanInTheLoopStep[object, object]
 
@@ -45,7 +47,9 @@ class HitlStepExecutor(BoundPolicy):
             path, journal = frame.path, frame.run.journal
             refused = ""
             if journal is not None and path in journal.answers:
-                taken = caught_inline(_taken, core, declared, frame, journal.answers[path])
+                taken = caught_inline(
+                    _taken, core, declared, frame, own_copy(journal.answers[path])
+                )
                 if not isinstance(taken, Raised):
                     answer, update = taken
                     return make_success(

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from ..context import ContextUpdate
 from ..errors import ContextInheritanceError
-from ..frame import AnyFrame, Facility, planned_child
+from ..frame import AnyFrame, planned_child
 from ..outcomes import BackgroundLaunched, Failure, StepOutcome, Success, make_success, status_of
 from ..output_sinks import with_sink
 from ..passing import ended, passed_on
@@ -20,6 +20,7 @@ from ..placeholders import rendered
 from ..policy import BoundPolicy, Call, ExecutorPort
 from ..references import may_have_references
 from ..results import PipelineResult
+from ..run import Facility
 from ..step_history_tracker import total_usage
 from ..step_kinds import ImportStep
 from ..steps import Node
@@ -94,14 +95,19 @@ class _Import:
         }
         if parent is not None:
             held = state_of(parent)
-            names = model.model_fields if step.inherit_context else ("import_artifacts",)
-            shared = {name: held[name] for name in names if name in held}
+            names = {*model.model_fields} & {*held}
+            if not step.inherit_context:
+                names &= {"import_artifacts"}
+            shared = {name: held[name] for name in names}
             given = {**shared, **given}
         return _made(model, {**given, **self._input_fields(model, given, frame.data)}, step)
 
     def _inherited(self, parent: BaseModel, data: object) -> BaseModel:
         """The parent's own context, not validated anew, with what this step sets in it."""
-        contexts, start = self.core.contexts, self.step.initial_context_data or {}
+        contexts, start = self.core.contexts, dict(self.step.initial_context_data or {})
+        whole = caught_inline(type(parent).model_validate, start)
+        if not isinstance(whole, Raised):  # by the names of fields, whatever aliases they have
+            start = {name: state_of(whole)[name] for name in whole.model_fields_set}
         given = {**start, **self._input_fields(type(parent), state_of(parent), data)}
         return contexts.merge(parent, contexts.update_of_output(parent, given) if given else None)
 
@@ -140,8 +146,7 @@ class _Import:
             case Failure() if step.on_failure != "abort":
                 output = None if step.on_failure == "skip" else {}
                 metadata["import_failed"] = outcome.feedback
-                if frame.run.journal is not None:
-                    frame.run.journal.go_past(child.path)
+                self.core.go_past(child)
             case _:
                 return passed_on(ended(outcome), frame, (outcome,), perf_counter() - started)
         return make_success(
@@ -191,7 +196,7 @@ class _Import:
             run_id=child.run_id,
             status=status_of(outcome),
             output=outcome.output,
-            step_history=self.core.history.results(outcome, above),
+            step_history=self.core.history.results(outcome, above, context),
             total_cost_usd=used.cost_usd,
             total_tokens=used.tokens,
             final_pipeline_context=context and self.core.contexts.merge(context, outcome.update),
@@ -213,13 +218,12 @@ def _value_at(context: BaseModel, path: str) -> object:
 
 
 def _made(model: type[BaseModel], given: Mapping[str, object], step: AnyImport) -> BaseModel:
-    """A context of ``model``, without the fields that it does not have."""
-    fields = {name: value for name, value in given.items() if name in model.model_fields}
+    """A context of ``model``; a blank one, which its steps fill, need not be whole."""
     try:
-        return model.model_validate(fields)
+        return model.model_validate(given)
     except ValidationError as error:
         if step.context_model is None and not step.inherit_context:
-            return model.model_construct(None, **fields)  # a blank one: its steps fill it
+            return model.model_construct(None, **given)
         told = "; ".join(
             f"{'.'.join(map(str, one['loc']))}: {one['msg']}"
             for one in error.errors(include_url=False)

@@ -8,9 +8,10 @@ from typing import cast
 
 from ..agent_orchestrator import AgentOrchestrator, ended_attempt
 from ..attempt import needs_of_attempts
-from ..frame import AnyFrame, Facility
+from ..frame import AnyFrame
 from ..outcomes import StepOutcome, make_success
 from ..policy import BoundPolicy, Call, ExecutorPort
+from ..run import Facility
 from ..signatures import CallKind
 from ..step_body import PLAIN_OUTPUTS, finished, function_of, runs_in_thread
 from ..step_config import NO_PROCESSORS

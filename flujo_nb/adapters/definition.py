@@ -1,103 +1,145 @@
-"""What an agent of pydantic-ai is, as a digest: what it was told, and which tools it has.
+"""What an agent of pydantic-ai is, as a digest.
 
-Agents with one digest answer alike, as far as can be seen: a function counts by its source, not by
-what it closes over; of a toolset that is elsewhere (MCP) only the label counts.
+All that the agent holds counts, down to its models, toolsets and capabilities, but for the few
+attributes that are named here. So what a version of pydantic-ai adds or calls otherwise makes
+another digest, at worst one that no other agent has, and never hides a change. The functions in
+it count as the engine has it: by what they do, with the helpers and constants that they use.
 """
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import inspect
-import json
-from collections.abc import Callable, Mapping, Set
-from dataclasses import fields, is_dataclass
-from typing import Any
+import operator
+from collections.abc import Callable, Collection
+from contextvars import ContextVar
+from enum import Enum
+from functools import cached_property, lru_cache
+from types import MethodType
+from typing import Any, TypeAlias
 
-from pydantic import BaseModel
 from pydantic_ai import Agent
 from pydantic_ai.agent import AbstractAgent, WrapperAgent
+from pydantic_ai.capabilities import CombinedCapability
 from pydantic_ai.models import Model
+from pydantic_ai.models.test import TestModel
 from pydantic_ai.template import TemplateStr
 from pydantic_ai.toolsets import AbstractToolset, FunctionToolset
+from pydantic_core import SchemaValidator
 
-from flujo_nb.engine.signatures import underlying
+from flujo_nb.engine.digests import Definition, definition_of_parts
 
+_LIBRARY = "pydantic_ai"
+_ENTERED = {"_entered_count", "_running_count", "_exit_stack"}
 
-def digest_of(agent: AbstractAgent[Any, Any]) -> str:
-    """A digest of all that makes ``agent`` answer as it does; the same in every process."""
-    while isinstance(agent, WrapperAgent):
-        agent = agent.wrapped
-    parts = [*_model_of(agent), *_output_of(agent), *_prompts_of(agent), *_tools_of(agent)]
-    return hashlib.sha256(json.dumps(_stable(parts), sort_keys=True).encode()).hexdigest()
+_UNTOLD: dict[type, Collection[str]] = {
+    # for logs; what is open during a run; what is made of the output type, which counts itself
+    Agent: {
+        *("_name", "_instrument", "_metadata", *_ENTERED, "_concurrency_limiter"),
+        *("_entered_model_ids", "_entered_models_by_name", "_selected_models"),
+        *("_output_schema", "_output_toolset"),
+    },
+    # the connection, made anew with each model: its address counts
+    Model: {*_ENTERED, "client", "_client", "_provider"},
+    TestModel: {"last_model_request_parameters"},
+    AbstractToolset: {*_ENTERED, "_toolset"},
+    FunctionToolset: {"output_schema"},
+    CombinedCapability: {"_dispatch", "_instruction_sources"},  # both of its `capabilities`
+}
+"""What of the library's objects does not count."""
 
-
-def _model_of(agent: AbstractAgent[Any, Any]) -> list[object]:
-    model, capability = agent.model, agent.root_capability
-    return [
-        [model.model_id, model.settings] if isinstance(model, Model) else model,
-        agent.model_settings if isinstance(agent, Agent) else None,
-        capability.get_model_settings(),
-        capability.get_native_tools(),
-    ]
-
-
-def _output_of(agent: AbstractAgent[Any, Any]) -> list[object]:
-    validators = agent._output_validators if isinstance(agent, Agent) else []
-    return [agent.output_json_schema(), agent.output_type, validators]
-
-
-def _prompts_of(agent: AbstractAgent[Any, Any]) -> list[object]:
-    prompts: list[object] = [agent.root_capability.get_instructions()]
-    if isinstance(agent, Agent):  # these have no public names
-        prompts += [agent._instructions, agent._system_prompts, agent._system_prompt_functions]
-    return prompts
+_Look: TypeAlias = Callable[[], Collection[object]]
 
 
-def _tools_of(agent: AbstractAgent[Any, Any]) -> list[object]:
-    found: list[object] = []
+class AgentDefinition:
+    """Knows what an agent is, and finds it out anew once that has changed."""
 
-    def look_at(leaf: AbstractToolset[Any]) -> None:
-        if isinstance(leaf, FunctionToolset):
-            found.extend([tool.tool_def, tool.function] for tool in leaf.tools.values())
+    def __init__(self, agent: AbstractAgent[Any, Any]) -> None:
+        while type(agent) is WrapperAgent:
+            agent = agent.wrapped
+        self._agent = agent
+        self._walk = _Walk()
+        self._taken: Definition | None = None
 
-    for toolset in agent.toolsets:
-        found.append(toolset.label)
-        toolset.apply(look_at)
-    return found
+    def digest(self) -> str:
+        """A text that is another one whenever the agent would work differently.
 
-
-def _stable(value: object) -> object:
-    """``value`` as JSON that tells definitions apart: a function is its source."""
-    match value:
-        case None | bool() | int() | float() | str():
-            return value
-        case TemplateStr():
-            return str(value)
-        case BaseModel():
-            return _stable(value.model_dump())
-        case Mapping():
-            return {str(key): _stable(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_stable(item) for item in value]
-        case Set():
-            return sorted(map(repr, value))
-        case type():
-            return value.__qualname__
-        case functools.partial():
-            return _stable([value.func, value.args, value.keywords])
-        case _ if is_dataclass(value):
-            own = {field.name: _stable(getattr(value, field.name)) for field in fields(value)}
-            return [type(value).__qualname__, own]
-        case _ if callable(value):
-            return _source(value)
-        case _:
-            return repr(value)
+        It is the same in every process, unless a function of the agent uses what only its
+        process can tell from others: a client, a lock.
+        """
+        taken = self._taken
+        if taken is None or not self._walk.holds() or not taken.holds():
+            self._walk = _Walk()
+            self._walk.take("agent", self._agent)
+            self._taken = taken = definition_of_parts(self._walk.parts)
+        return f"{taken.digest} {taken.state}"
 
 
-def _source(function: Callable[..., object]) -> str:
-    plain = underlying(function)
-    try:
-        return inspect.getsource(plain)
-    except (OSError, TypeError):  # it has none: a builtin, or code that was never in a file
-        return f"{plain.__module__}.{plain.__qualname__}"
+class _Walk:
+    """One way through all that an agent holds, to what is not of the library any more."""
+
+    def __init__(self) -> None:
+        self.parts: list[tuple[str, object]] = []
+        self._seen: dict[int, int] = {}
+        self._looks: list[tuple[_Look, list[object]]] = []
+
+    def holds(self) -> bool:
+        """Whether everything on the way is still the same object."""
+        for look, kept in self._looks:
+            now = look()
+            if len(now) != len(kept) or not all(map(operator.is_, now, kept)):
+                return False
+        return True
+
+    def take(self, name: str, value: object) -> None:
+        """Note what ``value`` is."""
+        untold = _untold(type(value))
+        if isinstance(value, ContextVar):  # what `agent.override` sets
+            self._look(lambda: [value.get(None)])
+            self.take(name, value.get(None))
+        elif isinstance(value, TemplateStr):
+            self.parts.append((name, str(value)))
+        elif isinstance(value, MethodType) and _untold(type(value.__self__)) is not None:
+            self.take(name, value.__func__)
+            self.take(f"{name}.__self__", value.__self__)
+        elif isinstance(value, list | tuple | dict) or untold is not None:
+            if self._is_new(name, value):
+                self._open(name, value, untold or ())
+        elif not isinstance(value, SchemaValidator):  # made of a function that counts
+            self.parts.append((name, value))
+
+    def _open(self, name: str, value: object, untold: Collection[str]) -> None:
+        self.parts.append((name, type(value)))
+        if isinstance(value, list | tuple):
+            self._look(lambda: value)
+            items = [(f"[{number}]", item) for number, item in enumerate(value)]
+        elif isinstance(value, dict):
+            self._look(lambda: [*value, *value.values()])
+            items = [(f"[{key!r}]", item) for key, item in value.items()]
+        else:
+            told = vars(value)
+            self._look(lambda: [told[key] for key in told if key not in untold])
+            items = [(f".{key}", item) for key, item in told.items() if key not in untold]
+        if isinstance(value, Model):
+            self.parts.append((name, (value.model_id, value.base_url)))
+        for label, item in items:
+            self.take(f"{name}{label}", item)
+
+    def _look(self, look: _Look) -> None:
+        self._looks.append((look, [*look()]))
+
+    def _is_new(self, name: str, value: object) -> bool:
+        count = len(self._seen)
+        number = self._seen.setdefault(id(value), count)
+        self.parts.append((name, number))
+        return number == count
+
+
+@lru_cache(maxsize=1024)
+def _untold(kind: type) -> Collection[str] | None:
+    """The attributes of a class of the library that do not count; ``None`` for other classes."""
+    if not any(base.__module__.partition(".")[0] == _LIBRARY for base in kind.__mro__):
+        return None
+    if issubclass(kind, Enum) or not hasattr(kind, "__dict__"):
+        return None
+    untold = {name for base in kind.__mro__ for name in _UNTOLD.get(base, ())}
+    members = (item for base in kind.__mro__ for item in vars(base).items())
+    return untold | {name for name, member in members if isinstance(member, cached_property)}

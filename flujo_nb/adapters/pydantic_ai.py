@@ -45,7 +45,7 @@ from flujo_nb.engine.frame import AnyFrame
 from flujo_nb.engine.usage import Meter, Metered, Usage
 from flujo_nb.engine.user_code import Raised, caught
 
-from .definition import digest_of
+from .definition import AgentDefinition
 from .prices import first_unpriced, has_unpriced
 
 AnyAgent: TypeAlias = AbstractAgent[Any, Any]
@@ -69,6 +69,7 @@ class PydanticAgent:
 
     def __init__(self, agent: AnyAgent) -> None:
         self._agent = agent
+        self._definition = AgentDefinition(agent)
 
     async def run(
         self,
@@ -122,7 +123,7 @@ class PydanticAgent:
 
     def definition_digest(self) -> str:
         """A digest of what the agent is (`flujo_nb.adapters.definition`)."""
-        return digest_of(self._agent)
+        return self._definition.digest()
 
     def _options(self, frame: AnyFrame, resources: object, settings: ModelSettings) -> _RunOptions:
         must_be_priced = frame.limits.total_cost_usd_limit is not None

@@ -11,10 +11,11 @@ from flujo_nb.engine import agents
 from flujo_nb.engine.agent_orchestrator import AgentOrchestrator
 from flujo_nb.engine.errors import StepSignatureError
 from flujo_nb.engine.executor_core import ExecutorCore
-from flujo_nb.engine.frame import Facility, make_execution_frame
+from flujo_nb.engine.frame import make_execution_frame
 from flujo_nb.engine.outcomes import Failure, Success
 from flujo_nb.engine.policies.agent import AgentStepExecutor
 from flujo_nb.engine.policies.simple import SimpleStepExecutor
+from flujo_nb.engine.run import Facility
 from flujo_nb.engine.step_config import AgentProcessors, ValidationResult
 from flujo_nb.engine.steps import AgentStep, Step
 from flujo_nb.engine.usage import Metered, Usage

@@ -16,10 +16,10 @@ from flujo_nb.engine.context import PipelineContext
 from flujo_nb.engine.decorators import step
 from flujo_nb.engine.errors import MissingAgentError
 from flujo_nb.engine.executor_core import ExecutorCore
-from flujo_nb.engine.frame import Facility, Run
 from flujo_nb.engine.hooks import AnyEvent, FrameFinished, FrameStarted, Hook
 from flujo_nb.engine.outcomes import Aborted, BackgroundLaunched, RunStatus, Success
 from flujo_nb.engine.path import FramePath
+from flujo_nb.engine.run import Facility, Run
 from flujo_nb.engine.runner import Flujo
 from flujo_nb.engine.step_config import StepConfig
 from flujo_nb.engine.step_kinds import LoopStep, ParallelStep

@@ -7,10 +7,11 @@ from typing import Any
 from flujo_nb.engine.execution_dispatcher import ExecutionDispatcher
 from flujo_nb.engine.executor_core import ExecutorCore
 from flujo_nb.engine.failure_builder import FailureBuilder
-from flujo_nb.engine.frame import Facility, make_execution_frame
+from flujo_nb.engine.frame import make_execution_frame
 from flujo_nb.engine.outcomes import Success
 from flujo_nb.engine.policy_invoker import PolicyInvoker
 from flujo_nb.engine.policy_registry import PolicyRegistry
+from flujo_nb.engine.run import Facility
 from tests.engine.fakes import Box, BoxPolicy, Wait
 
 BOX = Box(name="box")

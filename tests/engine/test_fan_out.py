@@ -18,7 +18,7 @@ from flujo_nb.engine.decorators import step
 from flujo_nb.engine.dsl import map_over, parallel
 from flujo_nb.engine.errors import StepCancelledItself
 from flujo_nb.engine.fan_out import FannedOut, FanOut
-from flujo_nb.engine.frame import AnyFrame, Run
+from flujo_nb.engine.frame import AnyFrame
 from flujo_nb.engine.outcomes import (
     Aborted,
     AbortReason,
@@ -27,6 +27,7 @@ from flujo_nb.engine.outcomes import (
     StepOutcome,
     Success,
 )
+from flujo_nb.engine.run import Run
 from flujo_nb.engine.step_kinds import BranchFailureStrategy
 from flujo_nb.engine.steps import AnyStep, Node, Step
 from flujo_nb.engine.usage import UsageEstimate, UsageLimits
@@ -36,7 +37,6 @@ from tests.engine.fakes import (
     Counts,
     Wait,
     boxed,
-    broken,
     echo,
     echo_async,
     outcome_of,
@@ -194,34 +194,6 @@ def test_what_had_not_begun_never_does(wait: Wait) -> None:
     assert outcome.children[1].error.args == ("enough",)
     assert len(began) <= 4
     assert len(outcome.children) == len(began)
-
-
-def test_ignore_needs_one_success(wait: Wait) -> None:
-    async def fail(data: object) -> None:
-        raise ValueError("no")
-
-    failing = {f"f{number}": Step.from_callable(fail, name=f"f{number}") for number in range(2)}
-    one_good = parallel("outer", {**failing, "good": echo_async}, on_branch_failure=IGNORE)
-    none_good = parallel("outer", failing, on_branch_failure=IGNORE)
-    result = wait(runner_of(one_good).run_async(1).result())
-    assert result.success
-    assert result.output["good"] == 1
-    assert [result.output[name].success for name in failing] == [False, False]
-    outcome = wait(outcome_of(none_good, 1))
-    assert isinstance(outcome, Failure)
-    assert outcome.feedback == (
-        "2 branches failed: branch 'f0' failed: ValueError: no; branch 'f1' failed: ValueError: no"
-    )
-
-
-def test_under_ignore_a_failure_stops_nobody(wait: Wait) -> None:
-    @step
-    async def slow(data: object) -> str:
-        await asyncio.sleep(0.005)
-        return "done"
-
-    node = parallel("outer", {"fails": broken, "slow": slow}, on_branch_failure=IGNORE)
-    assert wait(runner_of(node).run_async(1).result()).output["slow"] == "done"
 
 
 def test_a_branch_that_cancels_itself_has_failed(wait: Wait) -> None:
@@ -404,3 +376,23 @@ def test_no_container_takes_an_abort_for_a_success(wait: Wait, container: str) -
     assert isinstance(outcome, Aborted)
     assert outcome.reason is AbortReason.CANCELLED
     assert outcome.message == "gone"
+
+
+@pytest.mark.parametrize("limit", [1, 2, None])
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_an_error_of_the_engines_own_is_never_lost(
+    wait: Wait, number: int, limit: int | None
+) -> None:
+    """What user code raises comes as an outcome; a policy of others may raise all the same."""
+    error = RuntimeError("an outcome was due")
+
+    async def start(own: int) -> StepOutcome:
+        await asyncio.sleep(0.001 * (own == 0))
+        if own == number:
+            raise error
+        await asyncio.sleep(0.002)
+        return Success()
+
+    fanned: FannedOut = wait(FanOut(Run(), 4, start, never, limit).run())
+    assert fanned.cut is error
+    assert fanned.outcomes[number] is None

@@ -11,7 +11,7 @@ import pytest
 from flujo_nb.engine.decorators import step
 from flujo_nb.engine.errors import AlreadyAnswered, PipelineAbortSignal
 from flujo_nb.engine.executor_core import ExecutorCore
-from flujo_nb.engine.frame import Facility, make_execution_frame
+from flujo_nb.engine.frame import make_execution_frame
 from flujo_nb.engine.journal import Decision, Journal
 from flujo_nb.engine.outcomes import (
     Aborted,
@@ -23,6 +23,7 @@ from flujo_nb.engine.outcomes import (
     Success,
 )
 from flujo_nb.engine.path import FramePath
+from flujo_nb.engine.run import Facility
 from flujo_nb.engine.runner import Flujo
 from flujo_nb.engine.step_kinds import BranchFailureStrategy, ImportStep
 from flujo_nb.engine.steps import Pipeline, Step

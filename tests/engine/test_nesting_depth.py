@@ -12,10 +12,10 @@ import pytest
 from flujo_nb.engine.decorators import step
 from flujo_nb.engine.dsl import branch_on, human_in_the_loop, map_over
 from flujo_nb.engine.errors import NestingTooDeep
-from flujo_nb.engine.frame import Facility
 from flujo_nb.engine.hooks import Event, Hook
 from flujo_nb.engine.journal import Journal
 from flujo_nb.engine.outcomes import RunStatus
+from flujo_nb.engine.run import Facility
 from flujo_nb.engine.steps import AnyStep, Node, Step
 from tests.engine.containers import KINDS, Kind, fed, given_back, nested
 from tests.engine.fakes import Counts, Wait, echo, echo_async, outcome_of, runner_of

@@ -17,7 +17,7 @@ from flujo_nb.engine.hooks import FrameStarted
 from flujo_nb.engine.outcomes import Failure, RunStatus, Success
 from flujo_nb.engine.policies.parallel import ParallelStepExecutor
 from flujo_nb.engine.step_kinds import BranchFailureStrategy, ParallelStep
-from flujo_nb.engine.steps import Node
+from flujo_nb.engine.steps import Node, Step
 from tests.engine.containers import failing_late
 from tests.engine.fakes import (
     Counts,
@@ -112,6 +112,34 @@ def test_an_ignored_failure_stands_among_the_outputs_and_merges_nothing(wait: Wa
     assert result.output["bad"].feedback == "ValueError: no"
     assert result.output["bad"].name == "both_bad"
     assert result.final_pipeline_context.names == ["quickly"]
+
+
+def test_ignore_needs_one_success(wait: Wait) -> None:
+    async def fail(data: object) -> None:
+        raise ValueError("no")
+
+    failing = {f"f{number}": Step.from_callable(fail, name=f"f{number}") for number in range(2)}
+    one_good = parallel("outer", {**failing, "good": echo_async}, on_branch_failure=IGNORE)
+    none_good = parallel("outer", failing, on_branch_failure=IGNORE)
+    result = wait(runner_of(one_good).run_async(1).result())
+    assert result.success
+    assert result.output["good"] == 1
+    assert [result.output[name].success for name in failing] == [False, False]
+    outcome = wait(outcome_of(none_good, 1))
+    assert isinstance(outcome, Failure)
+    assert outcome.feedback == (
+        "2 branches failed: branch 'f0' failed: ValueError: no; branch 'f1' failed: ValueError: no"
+    )
+
+
+def test_under_ignore_a_failure_stops_nobody(wait: Wait) -> None:
+    @step
+    async def slow(data: object) -> str:
+        await asyncio.sleep(0.005)
+        return "done"
+
+    node = parallel("outer", {"fails": broken, "slow": slow}, on_branch_failure=IGNORE)
+    assert wait(runner_of(node).run_async(1).result()).output["slow"] == "done"
 
 
 def test_one_at_a_time_goes_on_after_an_ignored_failure_and_not_after_another(wait: Wait) -> None:

@@ -48,7 +48,10 @@ def test_a_childs_end_becomes_the_containers_own(end: Any) -> None:
     children = (Success(), end)
     passed = passed_on(end, frame, children, 1.5, {"exit_reason": "stopped"})
     assert type(passed) is type(end)
-    assert told(passed) == told(end)
+    expected = told(end)
+    if isinstance(end, Paused):
+        expected["schema"] = None  # it is the child that asks
+    assert told(passed) == expected
     assert (passed.step, passed.segments, passed.index) == (frame.step, frame.segments, 3)
     assert (passed.attempts, passed.latency_s, passed.usage) == (1, 1.5, None)
     assert passed.children is children

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flujo_nb.engine.executor_core import ExecutorCore
-from flujo_nb.engine.frame import Facility, child_frame, make_execution_frame
+from flujo_nb.engine.frame import child_frame, make_execution_frame
 from flujo_nb.engine.hooks import (
     AnyEvent,
     FrameFinished,
@@ -23,6 +23,7 @@ from flujo_nb.engine.journal import Journal
 from flujo_nb.engine.outcomes import Chunk, Failure, Paused, StepOutcome, Success
 from flujo_nb.engine.path import FramePath
 from flujo_nb.engine.recorder import Recorder
+from flujo_nb.engine.run import Facility
 from flujo_nb.engine.runner import Flujo
 from flujo_nb.engine.steps import Pipeline, Step
 from flujo_nb.engine.usage import Metered, Quota, Usage

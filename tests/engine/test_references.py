@@ -12,8 +12,8 @@ from pydantic import BaseModel, ValidationError
 
 from flujo_nb.engine.decorators import step
 from flujo_nb.engine.executor_core import ExecutorCore
-from flujo_nb.engine.frame import Facility
 from flujo_nb.engine.references import ContextReference, Loaded, references_in
+from flujo_nb.engine.run import Facility
 from flujo_nb.engine.steps import Node
 from tests.engine.fakes import echo
 

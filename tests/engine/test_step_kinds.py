@@ -231,6 +231,14 @@ def test_what_a_container_asks_can_be_called(kind: type[AnyStep], name: str) -> 
     assert f"{name} is a function" in refused(kind, **{name: "keys"})
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(LoopStep, "exit_condition_callable"), (ConditionalStep, "condition_callable")],
+)
+def test_what_a_container_has_to_ask_is_not_none(kind: type[AnyStep], name: str) -> None:
+    assert f"{name} is a function" in refused(kind, **{name: None})
+
+
 @pytest.mark.parametrize("kind", [ParallelStep, DynamicParallelRouterStep])
 @pytest.mark.parametrize(
     ("name", "members"),

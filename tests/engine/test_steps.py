@@ -156,6 +156,11 @@ def test_a_kind_of_step_declared_as_a_dataclass_runs(wait: Wait) -> None:
     assert wait(outcome_of(special, 1)).output == 2
 
 
+def test_a_pipeline_of_a_pipeline_is_refused_kindly() -> None:
+    with pytest.raises(ConfigurationError, match=r"made of steps; found Pipeline|Pipeline\.of"):
+        Pipeline((echo >> echo_async,))  # type: ignore[arg-type]
+
+
 # Until a step is in use it changes in place.
 
 

@@ -44,7 +44,7 @@ BUSY: dict[str, tuple[Node, Any]] = {
     "parallel, one at a time": (all_of(MANY, max_concurrency=1), 1),
     "short loops in a loop": (times(FEW, times(FEW, instant, "inner"), "outer"), 1),
     "short sequences in a loop": (times(FEW, Pipeline((instant,) * FEW)), 1),
-    "short parallel steps in a loop": (times(FEW, all_of(9)), 1),
+    "short maps in a loop": (times(FEW, map_over("map", instant, max_concurrency=2)), range(FEW)),
 }
 
 
