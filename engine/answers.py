@@ -6,6 +6,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from .errors import AnswerRejected
 from .user_code import Raised, caught_inline
+from .values import shown
 
 
 def answer_of(given: object, wanted: type | None, where: str) -> object:
@@ -29,6 +30,6 @@ def _told(error: BaseException) -> str:
         return f"checking it raised {error!r}"
     return "; ".join(
         f"{'.'.join(map(str, one['loc'])) or 'the answer'}: {one['msg']}, found "
-        f"{one['input']!r:.60}"
+        f"{shown(one['input'])}"
         for one in error.errors(include_url=False)
     )

@@ -71,7 +71,7 @@ class Attempts:
         limit = self._step.config.timeout_s
         try:
             async with asyncio.timeout(limit) as scope:
-                return await self._whole(frame, trial)
+                attempted = await self._whole(frame, trial)
         except TimeoutError as error:
             if not scope.expired():
                 raise
@@ -81,6 +81,9 @@ class Attempts:
                     "its late result is dropped"
                 ) from error
             raise StepTimeout(f"no result after {limit:g} s (timeout_s)") from error
+        if scope.expired():  # the step swallowed the cancellation, and took its time
+            raise StepTimeout(f"no result after {limit:g} s (timeout_s); one came too late")
+        return attempted
 
     async def _whole(self, frame: AnyFrame, trial: Trial) -> Attempted:
         step, core = self._step, self._core

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from .errors import UsageLimitExceededError
+from .errors import StepInterrupted, UsageLimitExceededError
 from .failure_builder import FailureBuilder
 from .frame import BACKGROUND, AnyFrame, background_frame
 from .outcomes import BackgroundLaunched, FrameOutcome, Success
@@ -129,7 +129,7 @@ class BackgroundTaskManager:
         if frame is None:
             return  # somebody asked before the loop told
         came_to_its_end = task.done() and not task.cancelled()
-        error = task.exception() if came_to_its_end else asyncio.CancelledError()
+        error = task.exception() if came_to_its_end else StepInterrupted()
         outcome = task.result() if error is None else self._failures.build(frame, error)
         launched.told = replace(launched.told, outcome=outcome)
         launched.frame = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from pydantic import BaseModel
 
@@ -32,8 +32,9 @@ from .results import StepResult
 from .step_kinds import BranchFailureStrategy, BranchingStep
 from .steps import Node
 from .user_code import Raised, caught_inline
-from .values import own_copy
+from .values import own_copy, shown
 
+Key = TypeVar("Key")
 AnyBranching: TypeAlias = BranchingStep[object, object]
 
 
@@ -59,7 +60,7 @@ class BranchTable:
         self._default = default
         self._by_key = {
             (type(key), key): Chosen.of(key, node, branch_segment(key))
-            for key, node in branches.items()
+            for key, node in ((_plain(key), node) for key, node in branches.items())
         }
 
     def choose(self, key: object) -> Chosen | BranchNotFound:
@@ -67,6 +68,7 @@ class BranchTable:
 
         A bool also stands for the branches ``"true"`` and ``"false"``.
         """
+        key = _plain(key)
         if isinstance(key, BranchKey):
             found = self._by_key.get((type(key), key))
             if found is None and isinstance(key, bool):
@@ -77,9 +79,14 @@ class BranchTable:
             return Chosen.of(key, self._default, branch_segment("default"))
         known = ", ".join(repr(one) for _, one in self._by_key)
         return BranchNotFound(
-            f"the condition gave {key!r:.80} ({type(key).__name__}), and there are branches for "
+            f"the condition gave {shown(key)} ({type(key).__name__}), and there are branches for "
             f"{known} and no default one"
         )
+
+
+def _plain(key: Key) -> Key | str:
+    """The text of an enum's member that is one: conditions and branches may use either."""
+    return "".join(key) if isinstance(key, str) and type(key) is not str else key
 
 
 def unknown_branches(
@@ -90,7 +97,7 @@ def unknown_branches(
     if not unknown:
         return None
     return BranchNotFound(
-        f"the router named {', '.join(map(repr, unknown))}; there are "
+        f"the router named {', '.join(map(shown, unknown))}; there are "
         f"{', '.join(map(repr, branches))}"
     )
 

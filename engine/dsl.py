@@ -22,11 +22,12 @@ from .step_kinds import (
     Decider,
     DynamicParallelRouterStep,
     HumanInTheLoopStep,
+    ImportStep,
     LoopStep,
     MapStep,
     ParallelStep,
 )
-from .steps import AnyStep, Node, Pipeline, Step, StepOptions
+from .steps import AnyPipeline, AnyStep, Node, Pipeline, Step, StepOptions
 
 Worker = Agent | Callable[..., object]
 
@@ -248,6 +249,19 @@ def refine_until(
     )
 
 
+def as_step(
+    pipeline: AnyPipeline, name: str, *, inherit_context: bool = True
+) -> ImportStep[object, object]:
+    """A pipeline as one step of another; its output is a `PipelineResult`."""
+    return ImportStep(
+        name=name,
+        pipeline=pipeline,
+        inherit_context=inherit_context,
+        updates_context=inherit_context,
+        gives_result=True,
+    )
+
+
 async def _same(data: object) -> object:
     return data
 
@@ -277,3 +291,4 @@ Step.dynamic_parallel_branch = dynamic_parallel_branch
 Step.map_over = map_over
 Step.gather = gather
 Step.cached = cached
+Pipeline.as_step = as_step

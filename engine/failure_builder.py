@@ -92,7 +92,8 @@ class FailureBuilder:
         usage: Usage | None = None,
         children: Sequence[StepOutcome] = (),
     ) -> Failure | Paused | Aborted:
-        """The outcome of ``frame`` when ``error`` ended it."""
+        """The outcome of ``frame`` when ``error`` (or its `cause_of`) ended it."""
+        error = self.cause_of(error)
         facts: _Facts = {
             "step": frame.step,
             "segments": frame.segments,
@@ -114,8 +115,12 @@ class FailureBuilder:
     def cause_of(self, error: BaseException) -> BaseException:
         """The exception that stands for what user code raised.
 
-        ``CancelledError`` means an interrupt only when somebody cancelled the task.
+        ``CancelledError`` means an interrupt only when somebody cancelled the task. Of a group
+        what ends or pauses the run stands for the whole.
         """
+        if isinstance(error, BaseExceptionGroup):
+            leaves = map(self.cause_of, error.exceptions)
+            return next((leaf for leaf in leaves if not is_failure(leaf)), error)
         if isinstance(error, asyncio.CancelledError) and not is_cancelled(error):
             own = StepCancelledItself(
                 "the step raised CancelledError, and nobody cancelled the run"
@@ -130,7 +135,9 @@ class FailureBuilder:
 
 
 def is_retryable(error: BaseException) -> bool:
-    """Whether another attempt may follow ``error``."""
+    """Whether another attempt may follow ``error``; after a group, if it may after each of it."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(is_retryable, error.exceptions))
     row = _row_of(error)
     return isinstance(row, _Failed) and row.retryable
 

@@ -66,14 +66,7 @@ class FanOut:
     def _add_worker(self) -> None:
         task = asyncio.create_task(self._work(), context=self._context.copy())
         self._tasks.add(task)
-        task.add_done_callback(self._note_end)
-
-    def _note_end(self, task: asyncio.Task[None]) -> None:
-        """Take an error of the engine's own; what children raise comes as outcomes."""
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._cut = error
-            self._stop()
+        task.add_done_callback(self._tasks.discard)
 
     async def _work(self) -> None:
         for _ in range(2):
@@ -83,7 +76,12 @@ class FanOut:
         while self._waiting():
             number = self._next
             self._next += 1
-            outcome = await self._start(number)
+            outcome = await caught(self._start(number))
+            if isinstance(outcome, Raised):
+                if not self._stopped:
+                    self._cut = outcome.error  # the engine's own: children give outcomes
+                self._stop()
+                return
             if self._stopped and isinstance(outcome, Aborted):
                 outcome = _cancelled(outcome)
             self._outcomes[number] = outcome

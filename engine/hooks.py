@@ -5,6 +5,7 @@ With nobody listening a run has no stream, and its steps pay nothing.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 import typing
@@ -41,9 +42,11 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted(Event):
-    """A run begins."""
+    """A run begins. The pipeline's name and version are those that its runner was given."""
 
     data: object
+    pipeline_name: str | None = None
+    pipeline_version: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +124,11 @@ class Hook:
     listener: Listener
     events: tuple[type[AnyEvent], ...]
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether the listener is async, and so may let other events happen meanwhile."""
+        return inspect.iscoroutinefunction(underlying(self.listener))
+
     @classmethod
     def of(cls, listener: Listener) -> Hook:
         """Read the annotation of the listener's first parameter."""
@@ -159,7 +167,7 @@ class EventStream:
     `PipelineAbortSignal` has an effect: ``abort_message`` is set, and no further frame starts.
     """
 
-    __slots__ = ("_hooks", "_sequence", "abort_message", "errors", "run_id")
+    __slots__ = ("_hooks", "_lock", "_sequence", "abort_message", "errors", "run_id")
     _hooks: dict[type[AnyEvent], list[Hook]]
 
     def __init__(self, run_id: str, hooks: Sequence[Hook]) -> None:
@@ -168,11 +176,16 @@ class EventStream:
         self.abort_message: str | None = None
         self._hooks = {kind: [hook for hook in hooks if kind in hook.events] for kind in _EVENTS}
         self._sequence = 0
+        self._lock = asyncio.Lock() if any(hook.may_wait for hook in hooks) else None
 
-    async def run_started(self, path: FramePath, data: object) -> None:
+    async def run_started(
+        self, path: FramePath, data: object, name: str | None, version: str | None
+    ) -> None:
         """Tell that the run begins with ``data``."""
         if self._is_heard(RunStarted):
-            await self._tell(RunStarted(**self._stamp(path), data=data))
+            stamp = self._stamp(path)
+            named = {"pipeline_name": name, "pipeline_version": version}
+            await self._tell(RunStarted(**stamp, data=data, **named))
 
     async def frame_started(self, path: FramePath, step: Node, data: object) -> None:
         """Tell that the frame at ``path`` begins."""
@@ -227,8 +240,16 @@ class EventStream:
         return {"run_id": self.run_id, "path": path, "sequence": sequence, "at_s": at_s}
 
     async def _tell(self, event: AnyEvent) -> None:
+        """Call the hooks, one after the other; no event overtakes another that one waits for."""
+        if self._lock is None:
+            await self._tell_each(event)
+        else:
+            async with self._lock:  # first come, first served
+                await self._tell_each(event)
+
+    async def _tell_each(self, event: AnyEvent) -> None:
         for hook in self._hooks[type(event)]:
-            given = caught_inline(hook.listener, event)
+            given: object = caught_inline(hook.listener, event)
             if given is not None and inspect.isawaitable(given):
                 given = await caught(given)
             if isinstance(given, Raised):

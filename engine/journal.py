@@ -16,7 +16,7 @@ from .errors import AlreadyAnswered
 from .outcomes import Failure, FrameOutcome, Success
 from .path import FramePath, Segment
 from .usage import FREE, Usage
-from .values import exactly_equal, own_copy
+from .values import exactly_equal, own_copy, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +123,6 @@ class Journal:
             self._answers[path] = own_copy(value)
         elif not exactly_equal(self._answers[path], value):
             raise AlreadyAnswered(
-                f"{path} was answered with {self._answers[path]!r:.80}, and a run keeps its "
-                f"answers; found {value!r:.80}. To try another one, run again"
+                f"{path} was answered with {shown(self._answers[path])}, and a run keeps its "
+                f"answers; found {shown(value)}. To try another one, run again"
             )

@@ -28,7 +28,7 @@ from .policy import ExecutorPort
 from .step_kinds import MapStep
 from .steps import steps_of
 from .user_code import Raised, caught_inline
-from .values import state_of
+from .values import shown, state_of
 
 AnyMap: TypeAlias = MapStep[object, object]
 
@@ -105,7 +105,7 @@ class MapExecutor:
         if isinstance(source, str | bytes) or not isinstance(source, Iterable):
             raise UnusableInput(
                 f"map {self.step.name!r} goes over a list or another iterable; {where} is "
-                f"{type(source).__name__}: {source!r:.60} (at {frame.path})"
+                f"{type(source).__name__}: {shown(source)} (at {frame.path})"
             )
         if isinstance(source, set | frozenset):
             return sorted(source, key=lambda item: (type(item).__name__, repr(item)))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 
 from .errors import PipelineAbortSignal, PolicyContractError
@@ -22,13 +24,20 @@ class PolicyInvoker:
         self._failures = failures
 
     def bind(self, core: ExecutorPort, policy: StepPolicy, step: Node) -> Call:
-        """The call of ``step``: the policy's own when it binds, else ``execute``, guarded."""
+        """The call of ``step``: the policy's own when it binds, else ``execute``.
+
+        Other people's are guarded; the bound calls of this package raise nothing by themselves.
+        """
+        execute: Callable[[AnyFrame], object] = partial(policy.execute, core)
         if isinstance(policy, BindingPolicy) and _binds_what_it_executes(type(policy)):
-            return policy.bind(core, step)
+            bound = policy.bind(core, step)
+            if type(policy).__module__.startswith(f"{__package__}."):
+                return bound
+            execute = bound
 
         async def call(frame: AnyFrame) -> StepOutcome:
             started = perf_counter()
-            given: object = caught_inline(policy.execute, core, frame)
+            given: object = caught_inline(execute, frame)
             if inspect.isawaitable(given):
                 given = await caught(given)
             latency = perf_counter() - started
@@ -66,7 +75,9 @@ class PolicyInvoker:
         path = frame.path
         told = await caught(events.frame_started(path, frame.step, frame.data))
         if isinstance(told, Raised):
-            return self._failures.build(frame, self._failures.cause_of(told.error))
+            stopped = self._failures.build(frame, told.error)
+            await caught(events.frame_finished(path, stopped))  # what was begun is ended
+            return stopped
         outcome: StepOutcome
         if events.abort_message is None:
             outcome = await proceed(frame)

@@ -125,7 +125,7 @@ class PipelineResult:
     run_id: str
     status: RunStatus
     output: object = None
-    step_history: Sequence[StepResult] = ()
+    step_history: Sequence[StepResult] = field(default=(), repr=False)  # made when it is read
     total_cost_usd: float = 0.0
     total_tokens: int = 0
     final_pipeline_context: BaseModel | None = None

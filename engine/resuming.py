@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .errors import ConfigurationError, ResumeError
+from .outcomes import RunStatus
 from .path import FramePath
 from .results import BackgroundTask, Pause, PipelineResult
 from .step_history_tracker import StepHistoryTracker
@@ -33,7 +34,8 @@ def slice_of(pipeline: Node, until: str | None, only: str | None) -> Node:
 
 def goes_on(result: PipelineResult) -> bool:
     """Whether a run left something to go on with."""
-    return bool(result.paused) or any(task.is_open for task in result.background)
+    open_behind = any(task.is_open for task in result.background)
+    return bool(result.paused) or open_behind or result.status is RunStatus.FAILED
 
 
 def open_pauses(history: StepHistoryTracker, tasks: Sequence[BackgroundTask]) -> Sequence[Pause]:
@@ -65,7 +67,10 @@ def choose_pause(
     if len(waiting) == 1:
         return waiting[0]
     if not waiting:
-        raise ResumeError(f"run {stopped.run_id} asks nothing; resume it without an answer")
+        raise ResumeError(
+            f"run {stopped.run_id} is {stopped.status.value} and asks nothing; resume it without "
+            "an answer"
+        )
     raise ResumeError(f"say which question is answered, as pause=PATH: {listed(asked)}")
 
 

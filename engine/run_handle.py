@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from typing import TypeAlias
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
+from typing import ClassVar, TypeAlias
 
 from .errors import ConfigurationError
 from .hooks import AnyEvent, ChunkArrived, FrameFinished, Hook
@@ -12,11 +12,25 @@ from .outcomes import Chunk, FrameOutcome
 from .results import PipelineResult
 
 RunItem: TypeAlias = FrameOutcome | Chunk | PipelineResult
+Carrier: TypeAlias = Callable[
+    [Callable[[], Coroutine[None, None, PipelineResult]]], Awaitable[PipelineResult]
+]
 _Start: TypeAlias = Callable[[tuple[Hook, ...], bool], Coroutine[None, None, PipelineResult]]
 
 
+async def plainly(work: Callable[[], Coroutine[None, None, PipelineResult]]) -> PipelineResult:
+    """Await the work: how runs are carried out where nothing special is to be done for them."""
+    return await work()
+
+
 class RunHandle:
-    """A run that starts when it is first awaited or iterated over."""
+    """A run that starts when it is first awaited or iterated over.
+
+    ``carry`` is how all runs of the process are carried out. A kernel sets it to what makes them
+    stop when the user interrupts: only there does a signal have to find its way to a run.
+    """
+
+    carry: ClassVar[Carrier] = staticmethod(plainly)
 
     def __init__(self, start: _Start, stream: bool) -> None:
         self._start = start
@@ -29,7 +43,7 @@ class RunHandle:
     async def result(self) -> PipelineResult:
         """Run to the end and return how it ended."""
         self._begin()
-        return await self._start((), self._stream)
+        return await type(self).carry(lambda: self._start((), self._stream))
 
     async def __aiter__(self) -> AsyncGenerator[RunItem, None]:
         self._begin()
@@ -43,7 +57,7 @@ class RunHandle:
                     queue.put_nowait(outcome)
 
         hook = Hook(listen, (ChunkArrived, FrameFinished))
-        task = asyncio.create_task(self._start((hook,), True))
+        task = asyncio.create_task(self._carried(hook))
         task.add_done_callback(lambda _: queue.put_nowait(None))
         try:
             while (item := await queue.get()) is not None:
@@ -53,6 +67,11 @@ class RunHandle:
             if not task.done():
                 task.cancel()
                 await asyncio.wait([task])
+            if not task.cancelled():
+                task.exception()  # who leaves early does not ask how it ended
+
+    async def _carried(self, hook: Hook) -> PipelineResult:
+        return await type(self).carry(lambda: self._start((hook,), True))
 
     def _begin(self) -> None:
         if self._started:

@@ -83,6 +83,8 @@ class Flujo:
         hooks: Sequence[Listener] = (),
         registry: PolicyRegistry | None = None,
         state_providers: StateProviders | None = None,
+        pipeline_name: str | None = None,
+        pipeline_version: str | None = None,
     ) -> None:
         if not isinstance(pipeline, Step | Pipeline):
             raise ConfigurationError(
@@ -99,6 +101,8 @@ class Flujo:
         self._limits = usage_limits
         self._hooks = tuple(map(Hook.of, hooks))
         self._providers = dict(state_providers or {})
+        self._name, self._version = pipeline_name, pipeline_version
+        self._slices: dict[tuple[str | None, str | None], Node] = {}
         self._tasks = BackgroundTaskManager()
         self._core = ExecutorCore(registry, self._tasks)
         self._history = self._core.history
@@ -119,7 +123,9 @@ class Flujo:
         ``until`` names the step after which the run ends, ``only`` the one that it consists of.
         ``extensions`` are further parameters for policies, read as ``frame.extensions``.
         """
-        node = slice_of(self._pipeline, until, only)
+        node = self._slices.get((until, only))
+        if node is None:
+            node = self._slices[until, only] = slice_of(self._pipeline, until, only)
 
         def start(hooks: tuple[Hook, ...], stream: bool) -> Coroutine[None, None, PipelineResult]:
             request = RunRequest(node, data, run_id, stream, on_chunk, extensions or {})
@@ -166,8 +172,10 @@ class Flujo:
         finally:
             await self._tasks.settle()
         late = {task.path: task for task in self._tasks.collect(result.run_id)}
+        asked = open_pauses(self._history, tuple(late.values()))
         tasks = {task.path: task for task in result.background} | late
-        return replace(result, background=tuple(tasks.values()))
+        paused = (*result.paused, *asked)
+        return replace(result, background=tuple(tasks.values()), paused=paused)
 
     def background_tasks(self, run_id: str) -> Sequence[BackgroundTask]:
         """How those steps of a run stand that were still at work when it ended."""
@@ -215,7 +223,7 @@ class Flujo:
             state.journal.answer(asked.path, answer)
             if state.journal.running:
                 return AnswerRecorded(stopped.run_id, asked.path)
-        elif stopped.paused or state.journal.running:
+        elif state.journal.running or (stopped.paused and not stopped.open_background):
             raise ResumeError(f"run {stopped.run_id} waits for answers: {listed(stopped.paused)}")
         return await self._run(state.request, (), state)
 
@@ -242,6 +250,11 @@ class Flujo:
         """Run, or go on from ``state``; again while questions were answered meanwhile."""
         context = self._new_context(request.data) if state is None else state.context
         facilities = self._core.facilities_of(request.node, context)
+        if state is None and request.run_id and self._tasks.open_count(request.run_id):
+            raise ConfigurationError(
+                f"run {request.run_id} is at work in the background: give another run_id, or "
+                "resume its result"
+            )
         if Facility.JOURNAL not in facilities:
             return await self._once(request, context, Quota(self._limits), None, facilities, hooks)
         if state is None:
@@ -286,11 +299,13 @@ class Flujo:
         self._core.plan(frame)
         events = frame.run.events
         if events is not None:
-            await events.run_started(frame.path, request.data)
+            await events.run_started(frame.path, request.data, self._name, self._version)
         outcome = await self._core.run_root(frame)
         result = self._result_of(frame, outcome, context)
         if events is not None:
             await events.run_finished(frame.path, result)
+            if events.abort_message is not None:
+                result = replace(result, status=RunStatus.ABORTED)
         if isinstance(outcome, Aborted):
             _raise_if_stopped(outcome, result)
         return result

@@ -13,7 +13,13 @@ from pydantic import BaseModel
 
 from .agents import runnable
 from .context_view import plain_of, view_of
-from .errors import MissingAgentError, NonRetryableError, TypeMismatchError, UnusableOutput
+from .errors import (
+    MissingAgentError,
+    NonRetryableError,
+    StepSignatureError,
+    TypeMismatchError,
+    UnusableOutput,
+)
 from .failure_builder import message_of
 from .frame import AnyFrame
 from .outcomes import Chunk
@@ -96,6 +102,11 @@ def body_of(step: AnyStep, agent: Agent | None = None) -> Body:
     call, injected = _call_of(function, shape, step), frozenset(shape.injected)
     if isinstance(agent, StreamingAgent) and callable(agent.stream):
         streamed = agent_shape(agent.stream, step.name)
+        if streamed.kind is CallKind.ASYNC:
+            raise StepSignatureError(
+                f"step {step.name!r}: an agent's `stream` is an async generator function "
+                f"(`async def` with `yield`); {type(agent).__name__}'s yields nothing"
+            )
         prepare = _preparing(streamed, _options_for(agent.stream, streamed, step.config))
         call = _streaming_on_request(call, _streaming(agent.stream, prepare))
         injected |= frozenset(streamed.injected)

@@ -15,6 +15,7 @@ from .declarations import (
     check_functions,
     check_inner,
     check_one_of,
+    check_step,
     member_of,
 )
 from .errors import ConfigurationError
@@ -306,6 +307,7 @@ class CacheStep(ContainerStep[InT_contra, OutT_co]):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_step(self, "wrapped_step", self.wrapped_step)
         keys = self.context_keys
         if isinstance(keys, str):
             raise ConfigurationError(

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         ConditionalStep,
         DynamicParallelRouterStep,
         HumanInTheLoopStep,
+        ImportStep,
         LoopStep,
         MapStep,
         ParallelStep,
@@ -297,6 +298,7 @@ class Pipeline(Generic[InT_contra, OutT_co]):
     templates: ClassVar[Sequence[JSONValue]] = ()
     shape: ClassVar[CallShape | None] = None
     own_segments: ClassVar[tuple[Segment, ...]] = ()
+    as_step: ClassVar[Callable[..., ImportStep[object, object]]]
 
     @property
     def inner(self) -> Sequence[Node]:
@@ -317,13 +319,6 @@ class Pipeline(Generic[InT_contra, OutT_co]):
                 )
         if not self.steps:
             raise ConfigurationError("a pipeline needs at least one step")
-        by_name: dict[str, AnyStep] = {}
-        for one in self.steps:
-            if by_name.setdefault(one.name, one) is not one:
-                raise ConfigurationError(
-                    f"two different steps of this pipeline are called {one.name!r}; "
-                    "give one of them another name"
-                )
         for before, after in zip(self.steps, self.steps[1:], strict=False):
             _check_neighbours(before, after)
         self.seal()

@@ -34,31 +34,34 @@ def cloned(value: object) -> object:
 def own_copy(value: object) -> object:
     """``value`` for one of several who get it: plain containers, models and dataclasses as a copy.
 
-    Everything else, and what cannot be copied, is shared.
+    Everything else is shared: arrays and data frames, also those in lists and dicts, and what
+    cannot be copied.
     """
     plain = type(value) in (list, dict, set, tuple) or isinstance(value, BaseModel)
     if not plain and (not dataclasses.is_dataclass(value) or isinstance(value, type)):
         return value
-    copied = caught_inline(cloned, value)
+    copied = caught_inline(_cloned, value, {}, True)
     return value if isinstance(copied, Raised) else copied
 
 
-def _cloned(value: object, memo: dict[int, object]) -> object:
+def _cloned(value: object, memo: dict[int, object], shares_arrays: bool = False) -> object:
     """As ``copy.deepcopy`` with ``memo``, without its overhead for plain lists and dicts."""
     kind = type(value)
     if kind is list and id(value) not in memo:
         items: list[object] = []
         memo[id(value)] = items
         for item in cast(list[object], value):
-            items.append(item if type(item) in ATOMS else _cloned(item, memo))
+            items.append(item if type(item) in ATOMS else _cloned(item, memo, shares_arrays))
         return items
     if kind is dict and id(value) not in memo:
         table: dict[object, object] = {}
         memo[id(value)] = table
         for key, item in cast(dict[object, object], value).items():
-            own = key if type(key) in ATOMS else _cloned(key, memo)
-            table[own] = item if type(item) in ATOMS else _cloned(item, memo)
+            own = key if type(key) in ATOMS else _cloned(key, memo, shares_arrays)
+            table[own] = item if type(item) in ATOMS else _cloned(item, memo, shares_arrays)
         return table
+    if shares_arrays and hasattr(kind, "__array__"):
+        return value
     return copy.deepcopy(value, memo)
 
 
@@ -139,3 +142,11 @@ def state_of(model: BaseModel) -> dict[str, object]:
         **(model.__pydantic_extra__ or {}),
         **(model.__pydantic_private__ or {}),
     }
+
+
+def shown(value: object, limit: int = 80) -> str:
+    """The value for an error message: its ``repr``, cut, or its type when that raises."""
+    text = caught_inline(repr, value)
+    if isinstance(text, Raised):
+        return f"<{type(value).__name__}, whose repr raises>"
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -10,8 +10,10 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets import TraitError
 from traitlets.config import Configurable
 
+from flujo_nb.engine.run_handle import RunHandle, plainly
+
 from .api import SessionApi
-from .awaiting import Awaiting
+from .awaiting import Awaiting, guarded
 from .commands import COMMANDS
 from .completion import Completion
 from .errors import unknown
@@ -38,9 +40,11 @@ class Extension:
         self._completion.install()
         self._configurables().append(self._settings)
         self._shell.user_ns.setdefault(NAME, self._api)
+        RunHandle.carry = staticmethod(guarded)  # `await runner.run_async(…)` in a cell
 
     def unload(self) -> None:
         """Take everything out."""
+        RunHandle.carry = staticmethod(plainly)
         self._awaiting.uninstall()
         self._completion.uninstall()
         self._configurables().remove(self._settings)

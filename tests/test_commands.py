@@ -25,7 +25,6 @@ def raises():
     raise ValueError("line\\n" * 1000)
 
 not_a_model = 3
-other_seed = step(name="seed")(lambda x: x)
 """
 
 
@@ -63,8 +62,6 @@ USAGE = {
     "a generator": ("%%flujo step\ndef g(x):\n    yield x", "generator"),
     "a parameter that no step gets": ("%%flujo step\ndef g(x, y): pass", "asks for 'y'"),
     "a body without a pipeline": ("%%flujo pipeline p\n3", "found int"),
-    "two steps of one name": ("%%flujo pipeline p\nseed >> other_seed", "two different steps"),
-    "two steps of one name, run": ("%flujo run seed >> other_seed", "two different steps"),
     "types that do not fit": ("%flujo run seed >> text", "'text' takes str"),
     "types that do not fit, in a cell": ("%%flujo pipeline p\nseed >> text", "'text' takes str"),
     "a context that is no model": ("%flujo session --context not_a_model", "a pydantic model"),

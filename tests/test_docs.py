@@ -13,12 +13,14 @@ from tests.house.tree import ROOT
 
 
 def blocks(page: str) -> list[str]:
-    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
 
 
 def run(code: str) -> dict[str, object]:
     namespace: dict[str, object] = {}
-    exec(compile(code, "page", "exec", dont_inherit=True), namespace)  # noqa: S102  # a page of ours
+    compiled = compile(code, "page", "exec", dont_inherit=True)
+    exec(compiled, namespace)  # noqa: S102  # a page of ours
     return namespace
 
 

@@ -14,6 +14,7 @@ from ..path import Segment, SegmentKind
 from ..policy import BoundPolicy, Call, ExecutorPort
 from ..step_kinds import DynamicParallelRouterStep
 from ..steps import Node
+from ..values import shown
 
 AnyRouter: TypeAlias = DynamicParallelRouterStep[object, object]
 _ROUTER = (Segment(SegmentKind.ROUTER),)
@@ -56,7 +57,7 @@ def names_of(given: object, step: AnyRouter) -> list[str] | BranchNotFound:
     if not isinstance(given, list | tuple | set | frozenset):
         return BranchNotFound(
             f"a router gives the name of a branch, or several in a list; {step.router.name!r} gave "
-            f"{type(given).__name__}: {given!r:.60}"
+            f"{type(given).__name__}: {shown(given)}"
         )
     unknown = unknown_branches(list(given), step.branches)
     return [name for name in step.branches if name in given] if unknown is None else unknown

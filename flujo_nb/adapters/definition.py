@@ -11,11 +11,13 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Collection
 from contextvars import ContextVar
+from dataclasses import is_dataclass
 from enum import Enum
 from functools import cached_property, lru_cache
 from types import MethodType
 from typing import Any, TypeAlias
 
+from pydantic import BaseModel
 from pydantic_ai import Agent
 from pydantic_ai.agent import AbstractAgent, WrapperAgent
 from pydantic_ai.capabilities import CombinedCapability
@@ -91,18 +93,21 @@ class _Walk:
 
     def take(self, name: str, value: object) -> None:
         """Note what ``value`` is."""
-        untold = _untold(type(value))
+        untold = _untold_of(value)
         if isinstance(value, ContextVar):  # what `agent.override` sets
             self._look(lambda: [value.get(None)])
             self.take(name, value.get(None))
         elif isinstance(value, TemplateStr):
             self.parts.append((name, str(value)))
-        elif isinstance(value, MethodType) and _untold(type(value.__self__)) is not None:
+        elif isinstance(value, MethodType) and _untold_of(value.__self__) is not None:
             self.take(name, value.__func__)
             self.take(f"{name}.__self__", value.__self__)
         elif isinstance(value, list | tuple | dict) or untold is not None:
             if self._is_new(name, value):
                 self._open(name, value, untold or ())
+        elif isinstance(value, set):
+            self._look(lambda: value)
+            self.parts.append((name, frozenset(value)))
         elif not isinstance(value, SchemaValidator):  # made of a function that counts
             self.parts.append((name, value))
 
@@ -133,12 +138,17 @@ class _Walk:
         return number == count
 
 
+def _untold_of(value: object) -> Collection[str] | None:
+    """The attributes of ``value`` that do not count; ``None`` for what is left to the engine."""
+    return _untold(type(value))  # type: ignore[arg-type]  # mypy finds no hash in a class
+
+
 @lru_cache(maxsize=1024)
-def _untold(kind: type) -> Collection[str] | None:
-    """The attributes of a class of the library that do not count; ``None`` for other classes."""
-    if not any(base.__module__.partition(".")[0] == _LIBRARY for base in kind.__mro__):
+def _untold(kind: type[Any]) -> Collection[str] | None:
+    of_library = any(base.__module__.partition(".")[0] == _LIBRARY for base in kind.__mro__)
+    if not (of_library or is_dataclass(kind) or issubclass(kind, BaseModel)):
         return None
-    if issubclass(kind, Enum) or not hasattr(kind, "__dict__"):
+    if issubclass(kind, Enum) or not kind.__dictoffset__:
         return None
     untold = {name for base in kind.__mro__ for name in _UNTOLD.get(base, ())}
     members = (item for base in kind.__mro__ for item in vars(base).items())

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
+from pydantic_ai import Agent
 from pydantic_ai.messages import (
     ModelMessage,
     ModelResponse,
@@ -14,6 +17,7 @@ from pydantic_ai.messages import (
     UserPromptPart,
 )
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
+from pydantic_ai.usage import RequestUsage
 
 from flujo_nb.adapters.pydantic_ai import adapted
 from flujo_nb.engine.frame import AnyFrame, make_execution_frame
@@ -94,3 +98,42 @@ def prompts_of(scripted: Scripted, request: int = 0) -> list[Any]:
     """What the user says in what the model was asked."""
     parts = [part for message in scripted.asked[request] for part in message.parts]
     return [part.content for part in parts if isinstance(part, UserPromptPart)]
+
+
+class Answering:
+    """A model that answers a prompt with what a function makes of it, for ten tokens.
+
+    Streamed, a text comes in words, and after the first it waits for ``go_on``. What it is asked
+    to give as tools' arguments (a structured output) is a mapping.
+    """
+
+    def __init__(self, answer: Callable[[str], str | Mapping[str, object]]) -> None:
+        self.answer = answer
+        self.prompts: list[str] = []
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+        self.model = FunctionModel(self._whole, stream_function=self._pieces)
+
+    def agent(self, **options: Any) -> Agent[Any, Any]:
+        return Agent(self.model, **options)
+
+    def _whole(self, messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        reply = self._answer(messages)
+        part = (
+            TextPart(reply)
+            if isinstance(reply, str)
+            else ToolCallPart(info.output_tools[0].name, dict(reply))
+        )
+        return ModelResponse(parts=[part], usage=RequestUsage(input_tokens=6, output_tokens=4))
+
+    async def _pieces(self, messages: list[ModelMessage], info: AgentInfo) -> Any:
+        for number, word in enumerate(str(self._answer(messages)).split(" ")):
+            if number:
+                await self.go_on.wait()
+            yield f" {word}" if number else word
+
+    def _answer(self, messages: list[ModelMessage]) -> str | Mapping[str, object]:
+        parts = [part for message in messages for part in message.parts]
+        prompt = str([part.content for part in parts if isinstance(part, UserPromptPart)][-1])
+        self.prompts.append(prompt)
+        return self.answer(prompt)

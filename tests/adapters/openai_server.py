@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -73,7 +74,7 @@ class Refuses:
 
 @dataclass
 class Hangs:
-    """No more is sent until the server is closed; in a stream, after one piece."""
+    """No more is sent until the client has left (or the test); in a stream, after one piece."""
 
     piece: str = ""
 
@@ -88,6 +89,7 @@ class OpenAIServer:
         self.script: deque[Reply] = deque()
         self.requests: list[dict[str, Any]] = []
         self.hanging = threading.Event()
+        self.left = threading.Event()
         self.closing = threading.Event()
         self._http = _Http(("127.0.0.1", 0), _Handler)
         self._http.owner = self
@@ -137,7 +139,9 @@ class _Handler(BaseHTTPRequestHandler):
                     self._begin(200, "text/event-stream")
                     self._event(asked["model"], {"content": reply.piece})
                 owner.hanging.set()
-                owner.closing.wait()
+                while not owner.closing.is_set() and not owner.left.is_set():
+                    if select.select([self.connection], [], [], 0.01)[0]:
+                        owner.left.set()  # it has nothing more to say
             case _ if asked.get("stream"):
                 self._begin(200, "text/event-stream")
                 for delta in reply.deltas():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
 from typing import Any
@@ -23,12 +24,14 @@ from tests.adapters.fakes import Scripted, Verdict, prompts_of
 from tests.adapters.openai_server import (
     ONE_ANSWER_USD,
     UNPRICED,
+    USED,
+    Calls,
     Hangs,
     OpenAIServer,
     Refuses,
     Says,
 )
-from tests.engine.fakes import Wait, outcome_of
+from tests.engine.fakes import Wait, outcome_of, settled
 from tests.house.tree import ROOT
 
 
@@ -195,6 +198,38 @@ def test_an_answer_that_takes_too_long_is_given_up(wait: Wait, server: OpenAISer
     slow = agent_step(Agent(server.model()), config=StepConfig(timeout_s=0.3))
     result = wait(result_of(slow))
     assert (result.output, result.step_history[0].attempts) == ("good morning", 2)
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_a_time_limit_books_what_was_used_and_closes_the_connection(
+    wait: Wait, server: OpenAIServer, streamed: bool
+) -> None:
+    server.script.extend([Calls("population", {}), Hangs("well")])
+    agent = Agent(server.model(), tools=[population])
+    slow = agent_step(agent, config=StepConfig(timeout_s=0.5, max_retries=0))
+    runner = Flujo(slow)
+
+    async def main() -> Any:
+        if streamed:
+            *_, result = [item async for item in runner.stream_async("hello")]
+        else:
+            result = await runner.run_async("hello")
+        assert await asyncio.to_thread(server.left.wait, 30)
+        assert await settled() == set()
+        return result
+
+    result = wait(main())
+    gc.collect()
+    (only,) = result.step_history
+    assert (result.success, only.attempts) == (False, 1)
+    assert "0.5" in only.feedback
+    assert result.total_tokens == only.token_counts == USED["total_tokens"]
+    assert result.total_cost_usd == pytest.approx(ONE_ANSWER_USD)
+    assert server.hanging.is_set()
+
+
+def population() -> int:
+    return 134_000
 
 
 # The library.

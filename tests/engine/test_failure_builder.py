@@ -44,7 +44,6 @@ FAILURES = [
 ]
 STOPS = [
     (StepInterrupted(), AbortReason.INTERRUPTED),
-    (asyncio.CancelledError(), AbortReason.INTERRUPTED),
     (UsageLimitExceededError("over"), AbortReason.QUOTA),
     (PipelineAbortSignal("enough"), AbortReason.SIGNAL),
 ]

@@ -88,7 +88,6 @@ class Counter:
         self.turns = turns
         self.now = self.most = 0
         self.started: list[int] = []
-        self.ended: list[int] = []
 
     async def work(self, number: int) -> int:
         self.started.append(number)
@@ -97,7 +96,6 @@ class Counter:
         for _ in range(self.turns[number]):
             await asyncio.sleep(0)
         self.now -= 1
-        self.ended.append(number)
         return number
 
     async def start(self, number: int) -> StepOutcome:

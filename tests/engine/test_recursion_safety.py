@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import pickle
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextvars import ContextVar
@@ -38,8 +39,8 @@ def branches(kids: Sequence[Node]) -> dict[str, Node]:
 
 def until(count: int) -> Callable[[object], bool]:
     """An exit condition that holds when it is asked for the ``count``-th time."""
-    asked: list[object] = []
-    return lambda output: not asked.append(output) and len(asked) == count
+    asked = itertools.count(1)
+    return lambda output: next(asked) == count
 
 
 Make = Callable[[Sequence[Node]], Node]
@@ -57,7 +58,7 @@ APART: dict[str, Make] = {
 """Containers whose children begin alike, whatever their siblings did."""
 
 IN_TURN: dict[str, Make] = {
-    "sequence": lambda kids: Pipeline.of(*kids),  # type: ignore[arg-type]
+    "sequence": lambda kids: Pipeline.of(*kids),
     "loop": lambda kids: loop_until("outer", kids[0], until(3)),
 }
 """Containers whose children begin with what the one before left."""

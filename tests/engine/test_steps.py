@@ -104,10 +104,11 @@ def test_pipelines_are_flat() -> None:
     assert list(steps_of(echo)) == [echo]
 
 
-def test_two_different_steps_of_one_name_are_refused() -> None:
-    same = Step.from_callable(lambda data: data, name="echo")
-    with pytest.raises(ConfigurationError, match=r"two different steps .* called 'echo'"):
-        echo >> same
+def test_two_steps_of_one_name_stand_in_one_pipeline() -> None:
+    same: Step[int, int] = Step.from_callable(lambda data: data + 1, name="echo")
+    result = Flujo(echo >> same).run(1)
+    assert [str(one.path) for one in result.step_history] == ["echo", "echo#1"]
+    assert result.output == 2
 
 
 def test_an_empty_pipeline_is_refused() -> None:
@@ -279,7 +280,8 @@ def test_from_callable_takes_the_fields_of_a_step_and_of_its_config(make: Any) -
 @pytest.mark.parametrize("option", CONFIG)
 def test_an_option_wins_over_the_config_and_leaves_the_rest_of_it(option: str) -> None:
     base = StepConfig(retry_delay_s=9.0, temperature=0.5)
-    made = Step.from_callable(lambda data: data, name="x", config=base, **{option: CONFIG[option]})  # type: ignore[arg-type]
+    options: Any = {option: CONFIG[option]}
+    made = Step.from_callable(lambda data: data, name="x", config=base, **options)
     assert getattr(made.config, option) == CONFIG[option]
     assert made.config.temperature == 0.5
     assert base == StepConfig(retry_delay_s=9.0, temperature=0.5)
