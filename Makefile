@@ -21,7 +21,7 @@ test: $(STAMP) ## every test
 	@$(PY) -m pytest
 
 test-fast: $(STAMP) ## the tests that start no kernel and install nothing, under 30 seconds
-	@$(PY) -m pytest -m "not kernel and not install"
+	@$(PY) -m pytest -n 2 -m "not kernel and not install"
 
 typecheck: $(STAMP) build/typing ## mypy, strict
 	@$(PY) -m mypy

@@ -33,6 +33,7 @@ from benches.works import (
 )
 from flujo_nb.engine.executor_core import ExecutorCore
 from flujo_nb.engine.frame import make_execution_frame
+from flujo_nb.engine.path import BranchKey
 from flujo_nb.engine.step_kinds import (
     CacheStep,
     ConditionalStep,
@@ -40,7 +41,7 @@ from flujo_nb.engine.step_kinds import (
     MapStep,
     ParallelStep,
 )
-from flujo_nb.engine.steps import Pipeline, Step
+from flujo_nb.engine.steps import Node, Pipeline, Step
 
 ITERATIONS, BRANCHES, CACHED = 10_000, 1_000, 100
 MOST_KEPT = 200
@@ -94,7 +95,7 @@ def routed(iterations: int) -> Case:
     def reached(number: int) -> bool:
         return number >= iterations
 
-    branches = {0: step_of("even"), 1: step_of("odd")}
+    branches: dict[BranchKey, Node] = {0: step_of("even"), 1: step_of("odd")}
     route = ConditionalStep[int, int](name="route", condition_callable=parity, branches=branches)
     choice = FloorChoice(parity, {0: FloorStep("even", plus_one), 1: FloorStep("odd", plus_one)})
     last = iterations - 1
@@ -154,6 +155,15 @@ def cached(length: int) -> Case:
         last=names[-1],
         output=length,
     )
+
+
+def known(case: Case) -> ExecutorCore:
+    """A core that knows the results of the case's steps. Its floor knows them then, too."""
+    core = ExecutorCore()
+    with asyncio.Runner() as runner:
+        runner.run(core.run_root(make_execution_frame(case.node, case.data)))
+        runner.run(FloorCore().run_root(case.floor, case.data, 0))
+    return core
 
 
 class BareGather(Work):
@@ -219,10 +229,7 @@ def container_figures(
 ) -> Sequence[Figure]:
     """Each kind of container, of many steps that only compute."""
     hits = cached(CACHED)
-    core = ExecutorCore()
-    with asyncio.Runner() as runner:  # the results become known
-        runner.run(core.run_root(make_execution_frame(hits.node, hits.data)))
-        runner.run(FloorCore().run_root(hits.floor, hits.data, 0))
+    core = known(hits)
     at_once = map_of(branches, at_once=branches)
     return [
         *_compared(f"loop of {iterations:,}", loop_of(iterations), passes, hook=True),
@@ -253,10 +260,12 @@ def sleeping_figures(passes: int = PASSES, branches: int = BRANCHES) -> Sequence
     ]
 
 
-def growth_figures(passes: int = PASSES // 3, iterations: int = ITERATIONS) -> Sequence[Figure]:
-    """The cost of a step among many against one among few; with a large context beside it."""
+def growth_figures(
+    passes: int = PASSES // 3, iterations: int = ITERATIONS, branches: int = BRANCHES
+) -> Sequence[Figure]:
+    """The cost of a step among many against that of one among few, with no garbage collected."""
     lengths = (iterations // 100, iterations, 10 * iterations)
-    few, many = fan_out_of(10), fan_out_of(BRANCHES)
+    few, many = fan_out_of(10), fan_out_of(branches)
     works: list[Work] = []
     for kind in (ENGINE, JOURNAL):
         recorded = kind == JOURNAL
@@ -264,26 +273,56 @@ def growth_figures(passes: int = PASSES // 3, iterations: int = ITERATIONS) -> S
             FrameRuns(f"{kind} {one}", loop_of(one), max(1, iterations // one), recorded=recorded)
             for one in lengths
         ]
-        works += [
-            FrameRuns(f"{kind} fan 10", few, BRANCHES // 10, recorded=recorded),
-            FrameRuns(f"{kind} fan", many, recorded=recorded),
-        ]
-    for context, size in ((ledger_of(0), "small"), (ledger_of(10), "10 MB")):
-        works.append(FrameRuns(f"loop, {size}", loop_of(iterations), context=context))
-        works.append(FrameRuns(f"fan, {size}", many, context=context))
-    costs = Costs(works, passes)
+        works.append(FrameRuns(f"{kind} fan 10", few, branches // 10, recorded=recorded))
+        works.append(FrameRuns(f"{kind} fan", many, recorded=recorded))
+    costs = Costs(works, passes, collects=False)
     figures = []
-    for kind, told in ((ENGINE, ""), (JOURNAL, f", {JOURNAL}")):
+    for kind in (ENGINE, JOURNAL):
         for one in lengths[1:]:
-            what = f"growth from {lengths[0]:,} to {one:,} iterations{told}"
+            what = f"growth from {lengths[0]:,} to {one:,} iterations, {kind}"
             ratio = costs.ratio(f"{kind} {one}", f"{kind} {lengths[0]}")
             figures.append(Figure(what, "x", ratio, 1.2))
-        what = f"growth from 10 to {BRANCHES:,} branches{told}"
+        what = f"growth from 10 to {branches:,} branches, {kind}"
         figures.append(Figure(what, "x", costs.ratio(f"{kind} fan", f"{kind} fan 10"), 1.2))
-    for what in ("loop", "fan"):
-        ratio = costs.ratio(f"{what}, 10 MB", f"{what}, small")
-        figures.append(Figure(f"{what} that takes no context, 10 MB", "x none", ratio, 1.1))
     return figures
+
+
+def collected_figures(passes: int = PASSES // 3, iterations: int = ITERATIONS) -> Sequence[Figure]:
+    """The same with garbage collected: of the growth that is left, the floor has some as well."""
+    few, many = iterations // 100, 10 * iterations
+    works: list[Work] = []
+    for one, times in ((few, 100), (many, 1)):
+        case = loop_of(one)
+        works.append(FloorRuns(f"{FLOOR} {one}", case, times))
+        works.append(FrameRuns(f"{ENGINE} {one}", case, times))
+        works.append(FrameRuns(f"{JOURNAL} {one}", case, times, recorded=True))
+    costs = Costs(works, passes)
+    what = f"growth from {few:,} to {many:,} iterations, collecting"
+    return [
+        Figure(f"{what}, {kind}", "x", costs.ratio(f"{kind} {many}", f"{kind} {few}"))
+        for kind in (FLOOR, ENGINE, JOURNAL)
+    ]
+
+
+def beside_figures(
+    passes: int = PASSES, iterations: int = ITERATIONS, branches: int = BRANCHES
+) -> Sequence[Figure]:
+    """Containers of steps that take no context, beside a large one."""
+    works = [
+        FrameRuns(f"{name} {megabytes}", case, context=ledger_of(megabytes))
+        for name, case in (("loop", loop_of(iterations)), ("fan-out", fan_out_of(branches)))
+        for megabytes in (0, 10)
+    ]
+    costs = Costs(works, passes)
+    return [
+        Figure(
+            f"{name} that takes no context, 10 MB",
+            "x none",
+            costs.ratio(f"{name} 10", f"{name} 0"),
+            1.1,
+        )
+        for name in ("loop", "fan-out")
+    ]
 
 
 def memory_figures(iterations: int = ITERATIONS) -> Sequence[Figure]:

@@ -16,6 +16,14 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[0] = str(ROOT)  # run as a script, from anywhere
 
 from benches.cells import cell_figures  # noqa: E402
+from benches.containers import (  # noqa: E402
+    beside_figures,
+    collected_figures,
+    container_figures,
+    growth_figures,
+    memory_figures,
+    sleeping_figures,
+)
 from benches.engine import context_figures, one_step_figures, sequence_figures  # noqa: E402
 from benches.harness import Figure, WrongResult, table  # noqa: E402
 from benches.processes import import_figures, load_figures  # noqa: E402
@@ -23,7 +31,13 @@ from benches.processes import import_figures, load_figures  # noqa: E402
 BENCHES: Sequence[Callable[[], Sequence[Figure]]] = (
     one_step_figures,
     sequence_figures,
+    container_figures,
+    sleeping_figures,
+    growth_figures,
+    collected_figures,
     context_figures,
+    beside_figures,
+    memory_figures,
     import_figures,
     load_figures,
     cell_figures,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 
 from benches.floor import FloorCore, FloorNode, Record
-from benches.harness import Work, expect
+from benches.harness import Work, WrongResult, expect
 from flujo_nb.engine.context_update_manager import ContextUpdateManager
 from flujo_nb.engine.executor_core import ExecutorCore
 from flujo_nb.engine.frame import make_execution_frame
@@ -159,7 +159,8 @@ class FrameRuns(Work):
         """Each run has the frames and the output; was recorded, and was told of."""
         expect(self.name, len(self._ended), self._times)
         for outcome, journal in self._ended:
-            assert isinstance(outcome, Success), outcome
+            if not isinstance(outcome, Success):
+                raise WrongResult(f"{self.name}: {outcome}")
             expect(self.name, outcome.output, self._case.output)
             kinds = [type(one) for one in _frames_of(outcome)]
             expect(f"{self.name}: frames", len(kinds), self._case.frames)
@@ -194,6 +195,7 @@ def _last_in(outcome: FrameOutcome) -> tuple[FramePath, FrameOutcome]:
     path = path_of(outcome, FramePath())
     while outcome.children:
         last = outcome.children[-1]
-        assert not isinstance(last, Chunk), last
+        if isinstance(last, Chunk):
+            raise WrongResult(f"a frame ended with {last}")
         outcome, path = last, path_of(last, path)
     return path, outcome

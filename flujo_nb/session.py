@@ -26,6 +26,7 @@ from flujo_nb.engine.policies.built_in import built_in_policies
 from flujo_nb.engine.record import FrameRecord, children_of
 from flujo_nb.engine.steps import AnyPipeline, Node, Pipeline, is_node
 from flujo_nb.engine.usage import Quota, UsageLimits
+from flujo_nb.engine.values import ATOMS
 
 from .border import Copied, Copier, copied
 from .errors import unknown
@@ -249,6 +250,8 @@ class Session:
 
 def kept(outcome: FrameOutcome, copier: Copier) -> FrameOutcome:
     """``outcome`` with copies of its outputs, its children's too: what a record holds."""
+    if isinstance(outcome, Success) and not outcome.children and type(outcome.output) in ATOMS:
+        return outcome  # there is nothing in it to copy
     children = [one if isinstance(one, Chunk) else kept(one, copier) for one in outcome.children]
     if isinstance(outcome, Success):
         output = copier.copied(outcome.output).value

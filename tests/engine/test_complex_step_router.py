@@ -67,7 +67,9 @@ def test_nothing_else_stands_for_true(key: object) -> None:
     assert isinstance(BranchTable({"true": echo, True: echo}, None).choose(key), BranchNotFound)
 
 
-@pytest.mark.parametrize("key", ["other", 2, None, [1], {}, object(), Plain.ONE], ids=repr)
+@pytest.mark.parametrize(
+    "key", ["other", 2, None, [1], {}, object(), Plain.ONE], ids=lambda key: type(key).__name__
+)
 def test_the_default_is_for_every_other_key(key: object) -> None:
     found = BranchTable({"a": echo}, echo_async).choose(key)
     assert isinstance(found, Chosen)
