@@ -146,7 +146,9 @@ class Hook:
         chosen = tuple(e for e in _EVENTS if any(_covers(one, e) for one in wanted))
         if not chosen:
             known = ", ".join(event.__name__ for event in _EVENTS)
-            raise ConfigurationError(f"hook {name} is annotated with no event; there are {known}")
+            raise ConfigurationError(
+                f"hook {name} is annotated with no event; flujo_nb has {known}"
+            )
         return cls(listener, chosen)
 
 

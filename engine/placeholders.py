@@ -149,9 +149,14 @@ def _what_is_there(path: str, before: Sequence[str], part: str, value: object, w
         else [str(one) for one in _held_by(value) if not str(one).startswith("_")]
     )
     near = get_close_matches(part, held, 1)
-    above = ".".join(before) if before else "the placeholders of a step"
+    above = ".".join(before)
     there = ", ".join(held[:8]) or f"nothing ({type(value).__name__})"
     hint = f"; did you mean {near[0]!r}?" if near else ""
+    if not before:
+        return (
+            f"{{{{ {_short(path)} }}}} in {where}: a placeholder begins with one of {there}; found "
+            f"{_short(part)!r} (a step's input is {{{{ data }}}}){hint}"
+        )
     asked = f"{{{{ {_short(path)} }}}} in {where}: {_short(above)} "
     return f"{asked}has no {_short(part)!r}; it has {there}{hint}"
 

@@ -82,3 +82,14 @@ def listed(pauses: Sequence[Pause]) -> str:
 def wanted_by(pause: Pause) -> type | None:
     """The type of the answer that a question asks for."""
     return pause.step.input_schema if isinstance(pause.step, HumanInTheLoopStep) else None
+
+
+def why_not(result: PipelineResult) -> str:
+    """Why a run cannot go on."""
+    stands = f"run {result.run_id} is {result.status.value}"
+    if result.success:
+        return f"{stands}, and there is nothing to go on with"
+    return (
+        f"{stands} and kept no journal to go on from: a run keeps one when one of its steps asks a "
+        "human, is an agent or works in the background"
+    )

@@ -50,6 +50,7 @@ from .resuming import (
     open_pauses,
     slice_of,
     wanted_by,
+    why_not,
 )
 from .run import Extensions, Facility, new_run_id
 from .run_handle import RunHandle
@@ -211,11 +212,7 @@ class Flujo:
         """
         state = stopped.resumption
         if state is None:
-            raise ResumeError(
-                f"run {stopped.run_id} is {stopped.status.value} and cannot go on: that takes a "
-                "pause, or something open in the background, and a journal, which a run keeps "
-                "when one of its steps asks a human, is an agent or works in the background"
-            )
+            raise ResumeError(why_not(stopped))
         if answer is not NO_ANSWER:
             late = self._tasks.tasks_of(stopped.run_id)
             asked = choose_pause(stopped, open_pauses(self._history, late), pause)

@@ -242,6 +242,11 @@ class Step(Generic[InT_contra, OutT_co]):
 
         Options that `StepConfig` knows stand for its fields and win over ``config``.
         """
+        if isinstance(function, Step | Pipeline):
+            raise ConfigurationError(
+                f"a step is made of a function or an agent; found {function!r}, which is one "
+                "already: use it as it is, or `as_step`"
+            )
         given: dict[str, object] = {**options}
         own = {key: given[key] for key in StepConfig.model_fields if key in given}
         rest = {key: value for key, value in given.items() if key not in own}

@@ -76,7 +76,11 @@ class UsageEstimate(BaseModel):
 
 
 class UsageLimits(BaseModel):
-    """How much a run may use; a limit that is ``None`` does not bound it."""
+    """How much a run may use; a limit that is ``None`` does not bound it.
+
+    An attempt starts only when what is spent, and its estimate, fit. What one attempt uses beyond
+    that is recorded, and no other starts.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -164,7 +168,8 @@ class Quota:
         """Set ``estimate`` aside; `Refused` (and nothing set aside) when it does not fit."""
         if estimate is FREE and not self.overdrawn:
             return None
-        over = self._first_exceeded(self.spent + self.reserved + estimate)
+        over = self._first_exceeded(self.spent, "are used")
+        over = over or self._first_exceeded(self.spent + self.reserved + estimate, "would be used")
         if over is not None:
             return Refused(over)
         held = self._held()
@@ -204,7 +209,7 @@ class Quota:
 
     def _look(self) -> None:
         """See whether the budget is overdrawn, and let its parts know: steps only read the slot."""
-        over = self._first_exceeded(self.spent + self.reserved) is not None
+        over = self._first_exceeded(self.spent + self.reserved, "are used") is not None
         if self.parent is not None and self.parent.overdrawn:
             over = True
         if over != self.overdrawn:
@@ -212,17 +217,17 @@ class Quota:
             for part in self._parts or ():
                 part._look()
 
-    def _first_exceeded(self, total: Usage) -> str | None:
+    def _first_exceeded(self, total: Usage, how: str) -> str | None:
         limits = self.limits
         cost = limits.total_cost_usd_limit
         if cost is not None and total.cost_micros > round(cost * MICROS):
-            return f"Cost limit of ${cost:g} exceeded: ${total.cost_usd:g} would be used"
+            return f"Cost limit of ${cost:g} exceeded: ${total.cost_usd:g} {how}"
         for name, limit, amount in (
             ("Token", limits.total_tokens_limit, total.tokens),
             ("Request", limits.total_requests_limit, total.requests),
         ):
             if limit is not None and amount > limit:
-                return f"{name} limit of {limit} exceeded: {amount} would be used"
+                return f"{name} limit of {limit} exceeded: {amount} {how}"
         return None
 
 

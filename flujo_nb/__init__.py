@@ -67,6 +67,15 @@ from .engine.errors import (
 )
 from .engine.executor_core import ExecutorCore
 from .engine.frame import ExecutionFrame, make_execution_frame
+from .engine.hooks import (
+    AttemptFailed,
+    ChunkArrived,
+    FrameFinished,
+    FrameRestored,
+    FrameStarted,
+    RunFinished,
+    RunStarted,
+)
 from .engine.merging import Merge, MergeStrategy
 from .engine.outcomes import (
     Aborted,
@@ -118,12 +127,14 @@ __all__ = [
     "AlreadyAnswered",
     "AnswerRecorded",
     "AnswerRejected",
+    "AttemptFailed",
     "BackgroundLaunched",
     "BranchFailureStrategy",
     "BranchNotFound",
     "CacheEntry",
     "CacheStep",
     "Chunk",
+    "ChunkArrived",
     "ConditionalStep",
     "ConfigurationError",
     "ContextError",
@@ -146,7 +157,10 @@ __all__ = [
     "Flujo",
     "FlujoDeprecationWarning",
     "FlujoError",
+    "FrameFinished",
     "FramePath",
+    "FrameRestored",
+    "FrameStarted",
     "HumanInTheLoopStep",
     "ImportStep",
     "InfiniteFallbackError",
@@ -184,6 +198,8 @@ __all__ = [
     "ReferenceNotLoaded",
     "RefinementCheck",
     "ResumeError",
+    "RunFinished",
+    "RunStarted",
     "StateProvider",
     "Step",
     "StepCancelledItself",

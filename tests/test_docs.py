@@ -25,7 +25,7 @@ def run(code: str) -> dict[str, object]:
 
 
 def test_the_pipeline_of_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
-    (code,) = blocks("README.md")
+    code, _ = blocks("README.md")
     main = cast(Callable[[], Coroutine[None, None, None]], run(code)["main"])
     asyncio.run(main())
     paused, done = capsys.readouterr().out.splitlines()
@@ -33,10 +33,20 @@ def test_the_pipeline_of_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
     assert done == "published 2"
 
 
+def test_the_agent_of_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
+    run(blocks("README.md")[1])
+    assert capsys.readouterr().out.startswith("A haiku. ")
+
+
 def test_the_pipeline_that_came_from_flujo(capsys: pytest.CaptureFixture[str]) -> None:
     _, imports, pipeline, *_ = blocks("docs/migrating.md")
     run(imports + pipeline)
     assert capsys.readouterr().out == "answered (urgent) 1\n"
+
+
+def test_the_hook_that_came_from_flujo(capsys: pytest.CaptureFixture[str]) -> None:
+    run(blocks("docs/migrating.md")[3])
+    assert capsys.readouterr().out == "['divide']\n"
 
 
 def test_the_policy_that_came_from_flujo(capsys: pytest.CaptureFixture[str]) -> None:

@@ -208,7 +208,6 @@ def test_what_is_no_path_is_refused(path: str) -> None:
         "data.point.count",
         "steps.output",
         "steps.draft.output.output",
-        "who",
         f"data.rows[{'9' * 5000}]",
     ],
 )
@@ -221,7 +220,7 @@ def test_nothing_is_found_but_what_a_value_holds(path: str) -> None:
     ("template", "parts"),
     [
         ("{{ data.nmae }}", ["data has no 'nmae'", "did you mean 'name'?", "it has name, rows"]),
-        ("{{ dta.name }}", ["the placeholders of a step has no 'dta'", "did you mean 'data'?"]),
+        ("{{ dta.name }}", ["found 'dta'", "did you mean 'data'?"]),
         ("{{ data.rows[0].ID }}", ["data.rows.0 has no 'ID'", "it has id"]),
         ("{{ data.rows[2] }}", ["data.rows has no '2'", "it has 0, 1"]),
         ("{{ context.txt }}", ["did you mean 'text'?"]),

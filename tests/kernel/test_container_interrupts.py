@@ -47,7 +47,7 @@ async def tiny(x):
         print("started", flush=True)
     return 1
 
-COUNT = 100_000
+COUNT = 2_000_000
 
 def times(count, name, body):
     asked = itertools.count(1)
@@ -157,7 +157,7 @@ ENDLESS = {
     "map": ("Step.map_over('outer', tiny)", "range(COUNT)"),
     "map, three at once": ("Step.map_over('outer', tiny, max_concurrency=3)", "range(COUNT)"),
     "short loops in short loops": (
-        "times(60, 'outer', times(60, 'inner', times(60, 'innermost', tiny)))",
+        "times(60, 'outer', times(60, 'third', times(60, 'inner', times(60, 'innermost', tiny))))",
         "0",
     ),
 }
