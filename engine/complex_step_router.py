@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TypeAlias, TypeVar
@@ -25,7 +25,7 @@ from .outcomes import (
     make_success,
 )
 from .output_sinks import with_output
-from .passing import OutcomeT, passed_on
+from .passing import OutcomeT, gone_past, passed_on
 from .path import BranchKey, Segment, branch_segment
 from .policy import ExecutorPort
 from .results import StepResult
@@ -36,6 +36,9 @@ from .values import own_copy, shown
 
 Key = TypeVar("Key")
 AnyBranching: TypeAlias = BranchingStep[object, object]
+
+PLAIN_KEYS = frozenset({str, int, bool})
+"""Types of keys that need no looking at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class BranchTable:
 
     def __init__(self, branches: Mapping[BranchKey, Node], default: Node | None) -> None:
         self._default = default
-        self._by_key = {
+        self._by_key: dict[tuple[type, object], Chosen] = {
             (type(key), key): Chosen.of(key, node, branch_segment(key))
             for key, node in ((_plain(key), node) for key, node in branches.items())
         }
@@ -68,7 +71,8 @@ class BranchTable:
 
         A bool also stands for the branches ``"true"`` and ``"false"``.
         """
-        key = _plain(key)
+        if type(key) not in PLAIN_KEYS:
+            key = _plain(key)
         if isinstance(key, BranchKey):
             found = self._by_key.get((type(key), key))
             if found is None and isinstance(key, bool):
@@ -132,25 +136,15 @@ class ComplexStepRouter:
         calls, step = self.core.calls(frame), self.step
         concurrent = frame.concurrent or (len(names) > 1 and step.max_concurrency != 1)
 
-        async def start(number: int) -> StepOutcome:
+        def start(number: int) -> Awaitable[StepOutcome]:
             name = names[number]
-            node = step.branches[name]
+            node, segments = step.branches[name], self.segments[name]
+            data = own_copy(frame.data) if len(names) > 1 else frame.data
             child = branch_frame(
-                frame,
-                frame,
-                self.segments[name],
-                None,
-                node,
-                own_copy(frame.data) if len(names) > 1 else frame.data,
-                base,
-                1,
-                None,
-                concurrent,
+                frame, frame, segments, None, node, data, base, 1, None, concurrent
             )
-            outcome = await calls[node](child)
-            if not self.propagates and isinstance(outcome, Failure):
-                self.core.go_past(child)
-            return outcome
+            call = calls[node]
+            return call(child) if self.propagates else gone_past(self.core, child, call)
 
         fanned = await FanOut(frame.run, len(names), start, self._stops, step.max_concurrency).run()
         together = _Together(self, frame, context, names, fanned, before, started)
@@ -204,36 +198,37 @@ class _Together:
             if outcome is not None
         ]
         self.children = [*before, *(outcome for _, outcome in self.ends)]
+        self.others = [(name, one) for name, one in self.ends if type(one) is not Success]
         self.metadata: dict[str, object] = {"executed_branches": list(names)}
 
     def ended(self) -> StepOutcome | None:
         """How the frame ends when its branches did not do what they were to do."""
         if self.cut is not None:
             return self._failed(self.cut)
-        for _, outcome in self.ends:
+        for _, outcome in self.others:
             if isinstance(outcome, Aborted) and outcome.reason is not AbortReason.CANCELLED:
                 return self._passed(outcome)
-        failed = [(name, one) for name, one in self.ends if isinstance(one, Failure)]
+        failed = [(name, one) for name, one in self.others if isinstance(one, Failure)]
         all_failed = len(failed) == len(self.ends) > 0
         if failed and (self.router.propagates or all_failed):
             return replace(self._passed(failed[0][1]), feedback=_feedback_of(failed))
-        waiting = [outcome for _, outcome in self.ends if isinstance(outcome, Paused)]
+        waiting = [outcome for _, outcome in self.others if isinstance(outcome, Paused)]
         if waiting:
             message = "; ".join(one.message for one in waiting)
             return replace(self._passed(waiting[0]), message=message)
-        stopped = [outcome for _, outcome in self.ends if isinstance(outcome, Aborted)]
+        stopped = [outcome for _, outcome in self.others if isinstance(outcome, Aborted)]
         return self._passed(stopped[0]) if stopped else None
 
     async def reduced(self) -> StepOutcome:
         """The frame's success: branches merged, outputs reduced."""
         frame, core, step = self.frame, self.core, self.router.step
-        updates = [
-            (name, one.update if isinstance(one, Success) else None) for name, one in self.ends
-        ]
-        merged = caught_inline(self._merged, updates)
+        merged = caught_inline(self._merged)
         if isinstance(merged, Raised):
             return self._failed(merged.error)
-        output: object = {name: self._output_of(name, one) for name, one in self.ends}
+        output: object = {
+            name: one.output if type(one) is Success else self._output_of(name, one)
+            for name, one in self.ends
+        }
         context = self.context and core.contexts.merge(self.context, merged)
         if self.router.reduce is not None:
             results = [self._result_of(name, one) for name, one in self.ends]
@@ -263,19 +258,18 @@ class _Together:
             sunk,
         )
 
-    def _merged(
-        self, updates: Sequence[tuple[str, ContextUpdate | None]]
-    ) -> ContextUpdate | Raised | None:
+    def _merged(self) -> ContextUpdate | Raised | None:
         context, step = self.context, self.router.step
         if context is None:
             return None
+        updates = [
+            (name, one.update if isinstance(one, Success) else None) for name, one in self.ends
+        ]
         return self.core.contexts.merge_branches(
             context, updates, step.merge_strategy, step.field_mapping
         )
 
     def _output_of(self, name: str, outcome: StepOutcome) -> object:
-        if isinstance(outcome, Success):
-            return outcome.output
         if isinstance(outcome, BackgroundLaunched):
             return self.frame.data
         return self._result_of(name, outcome)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from pydantic import BaseModel
 
 from .context_view import plain_of
 from .frame import AnyFrame
-from .journal import Decision
+from .journal import Decision, make_decision
 from .policy import ExecutorPort
 from .user_code import Raised, caught, caught_inline
 from .values import ATOMS
@@ -29,17 +30,21 @@ class Question:
     The context is never the first, so one that takes a single argument takes no context.
     """
 
-    __slots__ = ("_count", "function", "name", "takes_context")
+    __slots__ = ("_count", "alone", "function", "name", "takes_context")
 
     def __init__(self, name: str, function: Callable[..., object], offered: int) -> None:
         self.name = name
         self.function = function
         self._count = min(_positional_count(function), offered)
         self.takes_context = self._count > 1
-
-    def at_once(self, *given: object) -> object:
-        """What the callable returns, or `Raised`; for one that gets no context, and no journal."""
-        return caught_inline(self.function, *given[: self._count])
+        # The callable as a function of the first argument, for when there is no context: what it
+        # returns, or `Raised`.
+        rest = (None,) * (self._count - 1)
+        self.alone: Callable[[object], object] = partial(caught_inline, function)
+        if self._count == 0:
+            self.alone = lambda _: caught_inline(function)
+        elif rest:
+            self.alone = lambda first: caught_inline(function, first, *rest)
 
     async def ask(
         self,
@@ -55,26 +60,29 @@ class Question:
         ``number`` tells apart the times that one frame asks.
         """
         journal = frame.run.journal
-        if journal is None:
-            return await self._asked(core, context, offered)
-        path = frame.path
-        known = journal.decision(path, self.name, number)
-        if known is not None:
-            return known
-        decision = await self._asked(core, context, offered)
-        if not isinstance(decision, Raised):
-            journal.decide(path, self.name, decision, number)
+        if journal is not None:
+            known = journal.decision(frame.path, self.name, number)
+            if known is not None:
+                return known
+        if context is not None and self.takes_context:
+            decision = await self._asked_with(core, context, offered[: self._count])
+        else:
+            if self._count < 2:
+                value = self.alone(offered[0])
+            else:
+                given = (None if one is CONTEXT else one for one in offered[: self._count])
+                value = caught_inline(self.function, *given)
+            plain = type(value) in ATOMS
+            decision = make_decision(value, None) if plain else await decided(value)
+        if journal is not None and not isinstance(decision, Raised):
+            journal.decide(frame.path, self.name, decision, number)
         return decision
 
-    async def _asked(
-        self, core: ExecutorPort, context: BaseModel | None, offered: Sequence[object]
+    async def _asked_with(
+        self, core: ExecutorPort, context: BaseModel, given: Sequence[object]
     ) -> Decision | Raised:
-        given = offered[: self._count]
-        if context is None or not any(one is CONTEXT for one in given):
-            value = caught_inline(
-                self.function, *(None if one is CONTEXT else one for one in given)
-            )
-            return await decided(value)
+        if not any(one is CONTEXT for one in given):
+            return await decided(caught_inline(self.function, *given))
         view = core.contexts.isolate(context)
         value = caught_inline(self.function, *(view if one is CONTEXT else one for one in given))
         decision = await decided(value)
@@ -95,7 +103,7 @@ async def decided(value: object) -> Decision | Raised:
             return value
         if isinstance(value, BaseModel):
             value = plain_of(value)
-    return Decision(value)
+    return make_decision(value, None)
 
 
 def _positional_count(function: Callable[..., object]) -> int:

@@ -82,11 +82,15 @@ class Definition:
     tracked: tuple[str, ...]
     untracked: tuple[str, ...]
     watches: tuple[_Watch, ...] = field(repr=False)
+    checks: tuple[Callable[[], bool], ...] = field(repr=False)
 
     def holds(self) -> bool:
         """Whether every name still stands for what it stood for when the definition was taken."""
-        for look, name, kept in self.watches:  # noqa: SIM110  # on the way of every hit
+        for look, name, kept in self.watches:  # on the way of every hit
             if look(name, _MISSING) is not kept():
+                return False
+        for check in self.checks:  # noqa: SIM110  # the same
+            if not check():
                 return False
         return True
 
@@ -113,6 +117,7 @@ def definition_of_parts(parts: Iterable[tuple[str, object]]) -> Definition:
         tuple(declared.tracked),
         tuple(declared.untracked),
         (*declared.watches, *state.watches),
+        (*declared.checks, *state.checks),
     )
 
 
@@ -129,6 +134,7 @@ class _Survey:
         self.left: list[tuple[str, object]] = []
         self.notes: list[bytes] = []
         self.watches: list[_Watch] = []
+        self.checks: list[Callable[[], bool]] = []
         self._deep = deep
         self._numbers: dict[int, int] = {}
         self._taken: set[tuple[int, str]] = set()
@@ -230,7 +236,7 @@ class _Survey:
 
     def _check(self, holds: Callable[[], bool]) -> None:
         """Note that ``holds()`` is true."""
-        self.watches.append((lambda name, default: holds(), "", lambda: True))
+        self.checks.append(holds)
 
     def _constant(self, name: str, value: object) -> None:
         code = encoded(value)
@@ -279,7 +285,8 @@ class _Survey:
     def _globals(self, function: FunctionType, facts: CodeFacts) -> None:
         variables = cast(Mapping[str, object], function.__globals__)
         absent = frozenset(facts.global_names) - variables.keys()  # most are built-ins
-        self._check(lambda: absent.isdisjoint(variables))
+        # Asked of the variables, because that goes through the absent: in a notebook they are few.
+        self._check(functools.partial(variables.keys().isdisjoint, absent))
         self._write("built-ins", sorted(absent), "imports", facts.imports)
         for key in facts.global_names:
             if key in facts.rebound:

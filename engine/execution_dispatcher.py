@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import cast
+from typing import TypeVar, cast
 
 from .errors import UsageLimitExceededError
 from .frame import AnyFrame
@@ -15,17 +15,20 @@ from .policy_registry import PolicyTable
 from .run import Facility
 from .steps import AnyStep, Node
 
+KeyT = TypeVar("KeyT")
+ValueT = TypeVar("ValueT")
 
-class _Calls(dict[Node, Call]):
-    """The calls of one kind of run; a missing one is made on look-up and kept."""
 
-    def __init__(self, resolve: Callable[[Node], Call]) -> None:
+class _Kept(dict[KeyT, ValueT]):
+    """Values that are made on look-up and kept."""
+
+    def __init__(self, make: Callable[[KeyT], ValueT]) -> None:
         super().__init__()
-        self._resolve = resolve
+        self._make = make
 
-    def __missing__(self, step: Node) -> Call:
-        call = self[step] = self._resolve(step)
-        return call
+    def __missing__(self, key: KeyT) -> ValueT:
+        value = self[key] = self._make(key)
+        return value
 
 
 class ExecutionDispatcher:
@@ -44,17 +47,11 @@ class ExecutionDispatcher:
         self._policies = policies
         self._invoker = invoker
         self._interceptors = interceptors
-        self._calls: dict[Facility, _Calls] = {}
         self._bodies: dict[AnyStep, AnyStep] = {}
 
-    def calls(self, core: ExecutorPort, facilities: Facility) -> Mapping[Node, Call]:
-        """The calls of runs that use ``facilities``."""
-        known = self._calls.get(facilities)
-        if known is None:
-            known = self._calls[facilities] = _Calls(
-                lambda step: self._resolved(core, step, facilities)
-            )
-        return known
+    def calls(self, core: ExecutorPort) -> Mapping[Facility, Mapping[Node, Call]]:
+        """The calls of runs, by what these make use of."""
+        return _Kept(lambda facilities: _Kept(lambda step: self._resolved(core, step, facilities)))
 
     def _resolved(self, core: ExecutorPort, step: Node, facilities: Facility) -> Call:
         if step.in_background:
@@ -76,7 +73,7 @@ class ExecutionDispatcher:
         if body is None:
             config = step.config.model_copy(update={"execution_mode": "sync"})
             body = self._bodies[step] = replace(step, config=config)
-        self.calls(core, facilities)[body]  # what nothing can run is an error before the launch
+        self._resolved(core, body, facilities)  # what nothing can run is an error before the launch
 
         async def launch(frame: AnyFrame) -> StepOutcome:
             try:

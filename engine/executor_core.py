@@ -60,7 +60,7 @@ class ExecutorCore:
         invoker = PolicyInvoker(self.failures)
         self._policies = (registry or built_in_policies()).table()
         self._known: dict[Node, _Known] = {}
-        self._dispatcher = ExecutionDispatcher(
+        dispatcher = ExecutionDispatcher(
             self._policies,
             invoker,
             # Outermost first.
@@ -75,10 +75,11 @@ class ExecutorCore:
                 (Facility.REFERENCES, self._hydration.hydrate),
             ),
         )
+        self._calls = dispatcher.calls(self)
 
     def calls(self, frame: AnyFrame) -> Mapping[Node, Call]:
         """The calls of a run of ``frame``'s kind."""
-        return self._dispatcher.calls(self, frame.run.facilities)
+        return self._calls[frame.run.facilities]
 
     def run(self, frame: AnyFrame) -> Awaitable[StepOutcome]:
         """Run ``frame``."""
@@ -117,6 +118,8 @@ class ExecutorCore:
         Raises `NestingTooDeep`.
         """
         needs = self._known_of(node, 0).needs
+        if not needs:  # as most: flags are dear to look at
+            return needs
         if Facility.CONTEXT in needs and isinstance(context, PipelineContext):
             needs |= Facility.OUTPUTS  # such a context shows them
         if Facility.CONTEXT in needs and context is not None and self._hydration.serves(context):

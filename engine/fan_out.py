@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 
-from .outcomes import Aborted, AbortReason, StepOutcome
+from .outcomes import Aborted, AbortReason, StepOutcome, Success
 from .passing import YIELD_EVERY, turn
 from .run import Run
 from .user_code import Raised, caught, caught_inline
@@ -72,21 +72,22 @@ class FanOut:
         for _ in range(2):
             if self._waiting() > 1 and len(self._tasks) < self._limit:
                 self._add_worker()
-        run = self._run
-        while self._waiting():
+        run, outcomes = self._run, self._outcomes
+        while self._next < len(outcomes) and not self._stopped:
             number = self._next
             self._next += 1
             outcome = await caught(self._start(number))
-            if isinstance(outcome, Raised):
-                if not self._stopped:
-                    self._cut = outcome.error  # the engine's own: children give outcomes
-                self._stop()
-                return
-            if self._stopped and isinstance(outcome, Aborted):
-                outcome = _cancelled(outcome)
-            self._outcomes[number] = outcome
-            if self._stops(outcome):
-                self._stop()
+            if type(outcome) is not Success:
+                if isinstance(outcome, Raised):
+                    if not self._stopped:
+                        self._cut = outcome.error  # the engine's own: children give outcomes
+                    self._stop()
+                    return
+                if self._stopped and isinstance(outcome, Aborted):
+                    outcome = _cancelled(outcome)
+                if self._stops(outcome):
+                    self._stop()
+            outcomes[number] = outcome
             run.busy += 1
             if run.busy >= YIELD_EVERY and await turn(run) is not None:
                 return  # cancelled: whoever did that has stopped the others too

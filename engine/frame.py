@@ -23,7 +23,7 @@ from .errors import ConfigurationError, ContextTypeError
 from .hooks import Hook
 from .journal import Journal
 from .outcomes import OnChunk
-from .path import FramePath, Segment, SegmentKind, step_segment
+from .path import FramePath, Segment, SegmentKind, index_segment, path_of_segments, step_segment
 from .references import StateProviders
 from .run import NO_EXTENSIONS, NO_PROVIDERS, Extensions, Facility, Run
 from .sealed import draft_of
@@ -33,8 +33,15 @@ from .usage import Quota, UsageLimits
 ContextT = TypeVar("ContextT", bound=BaseModel)
 
 
+class _Placed:
+    """Holds what a frame's path is, once somebody has asked: no field, it says nothing new."""
+
+    __slots__ = ("_path",)
+    _path: FramePath | None
+
+
 @dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
-class ExecutionFrame(Generic[ContextT]):
+class ExecutionFrame(_Placed, Generic[ContextT]):
     """One execution of a step (or pipeline): the only argument of every policy.
 
     ``context`` belongs to nobody who runs: a step that asks for it gets an isolated copy.
@@ -55,20 +62,23 @@ class ExecutionFrame(Generic[ContextT]):
     feedback: str | None = None
     concurrent: bool = False
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_path", None)
+
     def __repr__(self) -> str:
         return f"<ExecutionFrame {self.path} of {self.run_id}, attempt {self.attempt}>"
 
     @property
     def path(self) -> FramePath:
-        """Where the frame stands in its run."""
-        parts: list[Segment] = []
-        frame: ExecutionFrame[ContextT] | None = self
-        while frame is not None:
-            parts.extend(reversed(frame.segments))
-            if frame.index is not None:
-                parts.append(Segment(SegmentKind.INDEX, frame.index))
-            frame = frame.parent
-        return FramePath(tuple(reversed(parts)))
+        """Where the frame stands in its run; made when first read, from its parent's."""
+        path = self._path
+        if path is None:
+            segments = () if self.parent is None else self.parent.path.segments
+            if self.index is not None:
+                segments = (*segments, index_segment(self.index))
+            path = path_of_segments(segments + self.segments)
+            object.__setattr__(self, "_path", path)
+        return path
 
     @property
     def run_id(self) -> str:
@@ -102,19 +112,10 @@ class ExecutionFrame(Generic[ContextT]):
 
 
 AnyFrame: TypeAlias = ExecutionFrame[BaseModel]
+Segments: TypeAlias = tuple[Segment, ...]
 
 planned_child: Callable[
-    [
-        AnyFrame,
-        AnyFrame,
-        tuple[Segment, ...],
-        int | None,
-        Node,
-        object,
-        BaseModel | None,
-        int,
-        str | None,
-    ],
+    [AnyFrame, AnyFrame, Segments, int | None, Node, object, BaseModel | None, int, str | None],
     AnyFrame,
 ] = draft_of(
     ExecutionFrame,
@@ -126,7 +127,7 @@ branch_frame: Callable[
     [
         AnyFrame,
         AnyFrame,
-        tuple[Segment, ...],
+        Segments,
         int | None,
         Node,
         object,
@@ -226,21 +227,21 @@ def make_execution_frame(
     if quota is not None and limits is not None:
         raise ConfigurationError("give limits or a quota, not both: a quota has its own limits")
     run = Run(
-        run_id=run_id,
-        resources=resources,
-        stream=stream,
-        on_chunk=on_chunk,
-        extensions=extensions,
-        hooks=hooks,
-        journal=journal,
-        facilities=facilities,
-        state_providers=state_providers,
+        run_id,
+        resources,
+        stream,
+        on_chunk,
+        extensions,
+        hooks,
+        journal,
+        facilities,
+        state_providers,
     )
     step.seal()
-    if isinstance(context, PipelineContext):
+    if context is not None and isinstance(context, PipelineContext):  # which costs, even of None
         context = show(copy(context), run)
     own_quota = quota if quota is not None else Quota(limits)
-    segments = (*path.segments, *step.own_segments)
+    segments = path.segments + step.own_segments
     root = _root_frame(_ANY_ROOT, run, step, data, context, own_quota, segments)
     return cast(ExecutionFrame[ContextT], root)
 
@@ -263,7 +264,7 @@ def child_frame(
     """
     path = parent.path
     if index is not None:
-        path = path / Segment(SegmentKind.INDEX, index)
+        path = path / index_segment(index)
     if segments is None:
         segments = tuple(parent.run.free_segment(path, str(one.key)) for one in step.own_segments)
     own = FramePath((*path.segments, *segments))

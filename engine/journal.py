@@ -7,7 +7,7 @@ long as somebody holds a result of its run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -15,6 +15,7 @@ from .context import ContextUpdate, HumanAnswer
 from .errors import AlreadyAnswered
 from .outcomes import Failure, FrameOutcome, Success
 from .path import FramePath, Segment
+from .sealed import draft_of
 from .usage import FREE, Usage
 from .values import exactly_equal, own_copy, shown
 
@@ -25,6 +26,10 @@ class Decision:
 
     value: object
     update: ContextUpdate | None = None
+
+
+make_decision: Callable[[object, ContextUpdate | None], Decision] = draft_of(Decision)
+"""`Decision` with its fields by position: the form for the hot path."""
 
 
 class Journal:
@@ -58,6 +63,8 @@ class Journal:
     def final_outcome(self, path: FramePath) -> Success | Failure | None:
         """How the frame at ``path`` ended, if that is final."""
         outcome = self._outcomes.get(path.segments)
+        if outcome is None:
+            return None
         match outcome:
             case Success() if not self._has_open_behind(path.segments):
                 return outcome

@@ -38,13 +38,14 @@ class Fail:
 
 
 LoopDecision: TypeAlias = Continue | Stop | Fail
+CONTINUE, STOP = Continue(), Stop()
 
 
 def decide_loop(exits: bool, iterations: int, max_loops: int) -> LoopDecision:
     """What follows after ``iterations`` of them, when the exit condition said ``exits``."""
     if exits:
-        return Stop()
-    return Continue() if iterations < max_loops else Fail("max_loops")
+        return STOP
+    return CONTINUE if iterations < max_loops else Fail("max_loops")
 
 
 AnyLoop: TypeAlias = LoopStep[object, object]
@@ -68,32 +69,43 @@ class LoopExecutor:
     async def run(self, frame: AnyFrame) -> StepOutcome:
         """Run ``frame``."""
         now = _Progress(self, frame)
-        goes_on = True
         if self.first is not None:
             asked = await self.first.ask(self.core, frame, now.context, now.data, CONTEXT)
-            goes_on = now.take_input(asked, "initial_input_mapper_error")
-        call, run = self.core.calls(frame)[self.body], frame.run
-        while goes_on and now.take_outcome(await call(now.child())):
-            number = len(now.children)
+            now.take_input(asked, "initial_input_mapper_error")
+        body, segments, max_loops = self.body, self.segments, self.step.max_loops
+        call, run, children = self.core.calls(frame)[body], frame.run, now.children
+        while now.ended is None:
+            number = len(children)
+            outcome = await call(
+                planned_child(frame, frame, segments, number, body, now.data, now.context, 1, None)
+            )
+            children.append(outcome)
+            number += 1
+            if type(outcome) is Success and outcome.update is None:
+                now.data = outcome.output
+            elif not now.take_outcome(outcome):
+                break
             run.busy += 1
             if run.busy >= YIELD_EVERY and (cut := await turn(run)) is not None:
                 now.fail("stopped", cut.error)
                 break
             if now.may_ask_at_once:
-                answer = self.exit.at_once(now.data, None)
+                answer = self.exit.alone(now.data)
                 exits = answer if type(answer) is bool else now.take_exit(await decided(answer))
             else:
                 asked = await self.exit.ask(
                     self.core, frame, now.context, now.data, CONTEXT, number=number
                 )
                 exits = now.take_exit(asked)
-            goes_on = now.follow(decide_loop(exits, number, self.step.max_loops))
-            if goes_on and self.next is not None:
+            decision = decide_loop(exits, number, max_loops)
+            if decision is not CONTINUE:
+                now.end(decision)
+            elif self.next is not None and now.ended is None:
                 context, data = now.context, now.data
                 asked = await self.next.ask(
                     self.core, frame, context, data, CONTEXT, number, frame.data, number=number
                 )
-                goes_on = now.take_input(asked, "iteration_input_mapper_error")
+                now.take_input(asked, "iteration_input_mapper_error")
         if now.has_exited and self.last is not None:
             asked = await self.last.ask(self.core, frame, now.context, now.data, CONTEXT)
             now.take_input(asked, "loop_output_mapper_error")
@@ -130,14 +142,6 @@ class _Progress:
         without_context = not loop.exit.takes_context or frame.context is None
         self.may_ask_at_once = without_context and frame.run.journal is None
 
-    def child(self) -> AnyFrame:
-        """The frame of the next iteration."""
-        frame, loop = self.frame, self.loop
-        number = len(self.children)
-        return planned_child(
-            frame, frame, loop.segments, number, loop.body, self.data, self.context, 1, None
-        )
-
     @property
     def has_exited(self) -> bool:
         """Whether the exit condition has held."""
@@ -145,7 +149,6 @@ class _Progress:
 
     def take_outcome(self, outcome: StepOutcome) -> bool:
         """Go on from an iteration's outcome (true), or end as it did."""
-        self.children.append(outcome)
         if type(outcome) is Success:
             self.data = outcome.output
             return outcome.update is None or self._merge(outcome.update, "merge_error")
@@ -160,27 +163,25 @@ class _Progress:
             return self.fail("exit_condition_error", asked.error)
         if asked.update is not None and not self._merge(asked.update, "exit_condition_error"):
             return False
-        holds = caught_inline(bool, asked.value)
+        value = asked.value
+        holds = value if type(value) is bool else caught_inline(bool, value)
         if isinstance(holds, Raised):
             return self.fail("exit_condition_error", holds.error)
         return holds
 
-    def follow(self, decision: LoopDecision) -> bool:
-        """Whether another iteration follows, unless something has ended the loop already."""
+    def end(self, decision: LoopDecision) -> None:
+        """End the loop, unless something has ended it already."""
         if self.ended is not None:
-            return False
+            return
         match decision:
-            case Continue():
-                return True
             case Stop():
                 self.ended = _BY_CONDITION
-                return False
             case Fail(reason=reason):
                 error = MaxLoopsReached(
                     f"reached max_loops: the exit condition of {self.loop.step.name!r} did not "
                     f"hold after {len(self.children)} iterations (at {self.frame.path})"
                 )
-                return self.fail(reason, error)
+                self.fail(reason, error)
 
     def take_input(self, asked: Decision | Raised, reason: str) -> bool:
         """Go on with what a mapper made of the data; ``reason`` is said if it raised."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from dataclasses import replace
 from time import perf_counter
 from typing import TypeAlias, cast
@@ -23,7 +23,7 @@ from .outcomes import (
     make_success,
 )
 from .output_sinks import with_output
-from .passing import passed_on
+from .passing import gone_past, passed_on
 from .policy import ExecutorPort
 from .step_kinds import MapStep
 from .steps import steps_of
@@ -54,23 +54,12 @@ class MapExecutor:
         limit = self.step.max_concurrency
         concurrent = frame.concurrent or (limit > 1 and len(items) > 1)
 
-        async def start(number: int) -> StepOutcome:
+        def start(number: int) -> Awaitable[StepOutcome]:
+            item, context = items[number], frame.context
             child = branch_frame(
-                frame,
-                frame,
-                segments,
-                number,
-                body,
-                items[number],
-                frame.context,
-                1,
-                None,
-                concurrent,
+                frame, frame, segments, number, body, item, context, 1, None, concurrent
             )
-            outcome = await call(child)
-            if self.keeps and isinstance(outcome, Failure):
-                self.core.go_past(child)
-            return outcome
+            return gone_past(self.core, child, call) if self.keeps else call(child)
 
         if not items:
             return self._ended(frame, started, items, FannedOut(()))
@@ -127,11 +116,12 @@ class MapExecutor:
         children = [outcome for outcome in fanned.outcomes if outcome is not None]
         if fanned.cut is not None:
             return self._failed(frame, started, fanned.cut, children)
-        aborted = [one for one in children if isinstance(one, Aborted)]
+        others = [one for one in children if type(one) is not Success]
+        aborted = [one for one in others if isinstance(one, Aborted)]
         # What was cancelled with its siblings is not what ended the map.
         aborted.sort(key=lambda one: one.reason is AbortReason.CANCELLED)
-        failed = [one for one in children if isinstance(one, Failure) and not self.keeps]
-        paused = [one for one in children if isinstance(one, Paused)]
+        failed = [one for one in others if isinstance(one, Failure) and not self.keeps]
+        paused = [one for one in others if isinstance(one, Paused)]
         metadata = {"items": len(fanned.outcomes)}
         latency = perf_counter() - started
         if aborted and not (failed and aborted[0].reason is AbortReason.CANCELLED):
@@ -144,15 +134,17 @@ class MapExecutor:
             passed = passed_on(paused[0], frame, children, latency, metadata)
             return replace(passed, message=told)
         output = [
-            self._output_of(frame, one, item) for one, item in zip(children, items, strict=True)
-        ]
-        updates = [
-            (f"[{number}]", one.update if isinstance(one, Success) else None)
-            for number, one in enumerate(children)
+            one.output if type(one) is Success else self._output_of(frame, one, item)
+            for one, item in zip(children, items, strict=True)
         ]
         update = None
         base = frame.context
-        if base is not None and any(one is not None for _, one in updates):
+        if base is not None:
+            updates = [
+                (f"[{number}]", one.update)
+                for number, one in enumerate(children)
+                if isinstance(one, Success) and one.update is not None
+            ]
             merged = caught_inline(
                 self.core.contexts.merge_branches, base, updates, MergeStrategy.CONTEXT_UPDATE
             )
@@ -176,11 +168,8 @@ class MapExecutor:
         )
 
     def _output_of(self, frame: AnyFrame, outcome: StepOutcome, item: object) -> object:
-        match outcome:
-            case Success():
-                return outcome.output
-            case BackgroundLaunched():
-                return item
+        if isinstance(outcome, BackgroundLaunched):
+            return item
         return self.core.history.result_of(outcome, frame.path)
 
     def _failed(

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from .errors import PolicyContractError
 from .frame import AnyFrame
-from .outcomes import Chunk, FrameOutcome, Outcome, Paused, StepOutcome
+from .outcomes import Chunk, Failure, FrameOutcome, Outcome, Paused, StepOutcome
+from .policy import Call, ExecutorPort
 from .run import Run
 from .usage import NO_METADATA
 from .user_code import Raised, caught
@@ -28,6 +29,14 @@ async def turn(run: Run) -> Raised | None:
 
 
 OutcomeT = TypeVar("OutcomeT", bound=Outcome)
+
+
+async def gone_past(core: ExecutorPort, child: AnyFrame, call: Call) -> StepOutcome:
+    """Run ``child``; if it fails, note that its parent goes on without it."""
+    outcome = await call(child)
+    if isinstance(outcome, Failure):
+        core.go_past(child)
+    return outcome
 
 
 def ended(outcome: StepOutcome) -> FrameOutcome:

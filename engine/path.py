@@ -23,12 +23,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
+
+from .sealed import draft_of
 
 BranchKey = str | int | float | bool | None
 """What a decider may return to choose a branch; the type counts (``1`` and ``"1"`` differ)."""
@@ -125,6 +127,15 @@ class FramePath:
     def parse(cls, text: str) -> FramePath:
         """The path that renders as ``text``; `ValueError` names the segment that is none."""
         return cls(tuple(map(Segment.parse, text.split("/"))) if text else ())
+
+
+path_of_segments: Callable[[tuple[Segment, ...]], FramePath] = draft_of(FramePath)
+"""`FramePath`, for the hot path."""
+
+
+def index_segment(number: int) -> Segment:
+    """The segment of iteration or item ``number``."""
+    return tuple.__new__(Segment, (SegmentKind.INDEX, number, 0))  # half the price of the class
 
 
 @lru_cache(maxsize=4096)

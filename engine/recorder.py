@@ -30,10 +30,9 @@ class Recorder:
             if frame.run.events is not None:
                 await frame.run.events.frame_restored(path, recorded)
             return recorded
-        answered = path in journal.answers and not frame.step.asks
-        outcome = await proceed(
-            replace(frame, data=own_copy(journal.answers[path])) if answered else frame
-        )
+        answers = journal.answers
+        answered = bool(answers) and path in answers and not frame.step.asks
+        outcome = await proceed(replace(frame, data=own_copy(answers[path])) if answered else frame)
         if not isinstance(outcome, Chunk):
             journal.finish(path, outcome)
         if answered and isinstance(outcome, Paused):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from enum import IntFlag
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from .context import HumanAnswer
 from .errors import DuplicatePath
@@ -39,6 +39,13 @@ class Facility(IntFlag):
     CONTEXT = 16
 
 
+class _Claims(NamedTuple):
+    """The paths that frames have been given one by one, and how many of each name there are."""
+
+    paths: set[FramePath]
+    ordinals: dict[FramePath, int]
+
+
 class Run:
     """What all frames of one run share.
 
@@ -47,8 +54,7 @@ class Run:
     """
 
     __slots__ = (
-        "_claimed",
-        "_ordinals",
+        "_claims",
         "_run_id",
         "busy",
         "events",
@@ -64,7 +70,6 @@ class Run:
 
     def __init__(
         self,
-        *,
         run_id: str | None = None,
         resources: object = None,
         stream: bool = False,
@@ -76,8 +81,7 @@ class Run:
         state_providers: StateProviders = NO_PROVIDERS,
     ) -> None:
         self._run_id = run_id
-        self._claimed: set[FramePath] = set()
-        self._ordinals: dict[FramePath, int] = {}
+        self._claims: _Claims | None = None
         self.resources = resources
         self.stream = stream
         self.on_chunk = on_chunk
@@ -87,11 +91,14 @@ class Run:
         self.busy = 0
         self.state_providers = state_providers
         self.outputs: dict[str, object] = {}
-        self.facilities = (
-            (facilities & ~Facility.JOURNAL)
-            | (Facility.EVENTS if hooks else Facility.NONE)
-            | (Facility.JOURNAL if journal is not None else Facility.NONE)
-        )
+        # Flags are dear to combine, and most runs need none.
+        if hooks:
+            facilities |= Facility.EVENTS
+        if journal is not None:
+            facilities |= Facility.JOURNAL
+        elif facilities:
+            facilities &= ~Facility.JOURNAL
+        self.facilities = facilities
 
     @property
     def run_id(self) -> str:
@@ -102,7 +109,7 @@ class Run:
 
     def apart(self) -> Run:
         """The same run for what goes on behind it: what that puts out reaches nobody else."""
-        _ = self.run_id  # made now, so that both have it
+        _ = self.run_id, self._taken()  # made now, so that both have them
         own = copy(self)
         own.outputs = dict(self.outputs)
         return own
@@ -124,17 +131,23 @@ class Run:
 
     def claim(self, path: FramePath) -> None:
         """Take ``path`` for one frame; `DuplicatePath` when another has it."""
-        if path in self._claimed:
+        claimed = self._taken().paths
+        if path in claimed:
             raise DuplicatePath(
                 f"two frames at {path} in one run; give the second child another segment"
             )
-        self._claimed.add(path)
+        claimed.add(path)
 
     def free_segment(self, above: FramePath, name: str) -> Segment:
         """The segment of the next child called ``name`` below ``above``."""
-        first = above / step_segment(name)
-        ordinal = self._ordinals.get(first, 0)
-        while above / step_segment(name, ordinal) in self._claimed:
+        first, taken = above / step_segment(name), self._taken()
+        ordinal = taken.ordinals.get(first, 0)
+        while above / step_segment(name, ordinal) in taken.paths:
             ordinal += 1
-        self._ordinals[first] = ordinal + 1
+        taken.ordinals[first] = ordinal + 1
         return step_segment(name, ordinal)
+
+    def _taken(self) -> _Claims:
+        if self._claims is None:
+            self._claims = _Claims(set(), {})
+        return self._claims

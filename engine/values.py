@@ -37,6 +37,8 @@ def own_copy(value: object) -> object:
     Everything else is shared: arrays and data frames, also those in lists and dicts, and what
     cannot be copied.
     """
+    if type(value) in ATOMS:
+        return value
     plain = type(value) in (list, dict, set, tuple) or isinstance(value, BaseModel)
     if not plain and (not dataclasses.is_dataclass(value) or isinstance(value, type)):
         return value

@@ -10,7 +10,7 @@ from time import perf_counter
 from types import MappingProxyType
 from typing import TypeAlias, cast
 
-from ..cache_manager import Ran
+from ..cache_manager import CacheEntry, Ran
 from ..context import ContextUpdate
 from ..digests import Definition, definition_of
 from ..errors import TemplateResolutionError
@@ -73,9 +73,10 @@ class _Cached:
         if isinstance(key, _NoKey):
             return await self._ran_uncached(frame, started, key.because)
         children: list[StepOutcome] = []
-        found = self.core.cache.at_hand(self.backend, key) or await self.core.cache.recall(
-            self.backend, key, partial(self._child, frame, children)
-        )
+        cache, backend = self.core.cache, self.backend
+        found: CacheEntry | Ran | Raised | None = cache.at_hand(backend, key)
+        if found is None:
+            found = await cache.recall(backend, key, partial(self._child, frame, children))
         if isinstance(found, Raised):
             return self._failed(frame, started, found.error, children)
         if isinstance(found, Ran):

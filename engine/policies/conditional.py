@@ -8,7 +8,7 @@ from typing import TypeAlias, cast
 
 from pydantic import BaseModel
 
-from ..complex_step_router import BranchTable, Chosen
+from ..complex_step_router import PLAIN_KEYS, BranchTable, Chosen
 from ..deciders import CONTEXT, Question, decided
 from ..errors import BranchNotFound
 from ..frame import AnyFrame, planned_child
@@ -22,10 +22,6 @@ from ..steps import Node
 from ..user_code import Raised, caught_inline
 
 AnyConditional: TypeAlias = ConditionalStep[object, object]
-
-
-PLAIN_KEYS = frozenset({str, int, bool})
-"""Types of keys that need no looking at."""
 
 
 class ConditionalStepExecutor(BoundPolicy):
@@ -54,7 +50,7 @@ class _Conditional:
         data, context = frame.data, frame.context
         without_context = not self.key.takes_context or context is None
         if without_context and frame.run.journal is None:
-            key = self.key.at_once(data, None)
+            key = self.key.alone(data)
             if type(key) not in PLAIN_KEYS:
                 asked = await decided(key)
                 if isinstance(asked, Raised):

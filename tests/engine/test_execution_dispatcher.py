@@ -26,7 +26,7 @@ def dispatcher_with(*interceptors: Any) -> ExecutionDispatcher:
 
 
 def test_a_step_is_resolved_once() -> None:
-    calls = dispatcher_with().calls(ExecutorCore(), Facility.NONE)
+    calls = dispatcher_with().calls(ExecutorCore())[Facility.NONE]
     assert calls[BOX] is calls[BOX]
     assert calls[BOX] is not calls[Box(name="box")]
 
@@ -45,7 +45,7 @@ def test_a_run_pays_only_for_the_interceptors_that_it_uses(wait: Wait) -> None:
         (Facility.EVENTS, interceptor("outer")), (Facility.EVENTS, interceptor("inner"))
     )
     core, frame = ExecutorCore(), make_execution_frame(BOX)
-    assert wait(dispatcher.calls(core, Facility.NONE)[BOX](frame)).output == "ran"
+    assert wait(dispatcher.calls(core)[Facility.NONE][BOX](frame)).output == "ran"
     assert order == []
-    assert wait(dispatcher.calls(core, Facility.EVENTS)[BOX](frame)).output == "ran"
+    assert wait(dispatcher.calls(core)[Facility.EVENTS][BOX](frame)).output == "ran"
     assert order == ["outer", "inner"]
