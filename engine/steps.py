@@ -153,6 +153,11 @@ class Step(Generic[InT_contra, OutT_co]):
         if cls.__hash__ is not object.__hash__:  # a subclass declared without eq=False
             cls.__hash__ = object.__hash__  # type: ignore[method-assign]
             cls.__eq__ = object.__eq__  # type: ignore[method-assign]
+        for name in (
+            declared.keys() & StepConfig.model_fields.keys() - cls.__dataclass_fields__.keys()
+        ):
+            told = f"config=StepConfig({name}={declared[name]!r:.40})"
+            raise ConfigurationError(f"how a step is run is its configuration: give {told}")
         if cls is Step and isinstance(declared.get("agent"), Agent):
             return cast(Self, super().__new__(AgentStep))
         return super().__new__(cls)
@@ -160,10 +165,8 @@ class Step(Generic[InT_contra, OutT_co]):
     def __post_init__(self) -> None:
         if not self.name:
             raise ConfigurationError("a step needs a name; found an empty one")
-        if self.fallback_step is not None and not isinstance(self.fallback_step, Step):
-            raise ConfigurationError(
-                f"the fallback of step {self.name!r} is a step; found {self.fallback_step!r:.60}"
-            )
+        if self.fallback_step is not None:
+            self._check_fallback(self.fallback_step)
         object.__setattr__(self, "shape", self._shape())
         if self.keeps_the_loop and self.config.timeout_s is not None:
             raise ConfigurationError(
@@ -205,11 +208,13 @@ class Step(Generic[InT_contra, OutT_co]):
 
     def fallback(self, other: AnyStep) -> Self:
         """Have ``other`` do the work when this step fails; `StepSealed` when it is in use."""
-        if not isinstance(other, Step):
-            raise ConfigurationError(
-                f"the fallback of step {self.name!r} is a step; found {other!r:.60}"
-            )
+        self._check_fallback(other)
         return self._changed("fallback_step", other)
+
+    def _check_fallback(self, given: object) -> None:
+        if not isinstance(given, Step):
+            what = f"the fallback of step {self.name!r}"
+            raise ConfigurationError(f"{what} is a step; found {given!r:.60}")
 
     def _changed(self, name: str, value: object) -> Self:
         if self.sealed:
@@ -242,10 +247,9 @@ class Step(Generic[InT_contra, OutT_co]):
 
         Options that `StepConfig` knows stand for its fields and win over ``config``.
         """
-        if isinstance(function, Step | Pipeline):
+        if is_node(function):
             raise ConfigurationError(
-                f"a step is made of a function or an agent; found {function!r}, which is one "
-                "already: use it as it is, or `as_step`"
+                f"{function!r} is a step already: use it as it is, or `as_step`"
             )
         given: dict[str, object] = {**options}
         own = {key: given[key] for key in StepConfig.model_fields if key in given}
@@ -273,6 +277,11 @@ class AgentStep(Step[InT_contra, OutT_co]):
     runner: Agent = field(init=False)
 
     def _shape(self) -> CallShape | None:
+        if isinstance(self.agent, type):
+            raise ConfigurationError(
+                f"step {self.name!r}: an agent is an object; found the class "
+                f"{self.agent.__name__}: make one, {self.agent.__name__}(…)"
+            )
         if not isinstance(self.agent, Agent):
             raise ConfigurationError(
                 f"step {self.name!r}: an agent is an object with `async run`; "

@@ -330,3 +330,17 @@ def test_arun_calls_what_is_inside_directly(wait: Wait) -> None:
     assert wait(Step(name="writing", agent=Writer()).arun("x")) == "X"
     with pytest.raises(ConfigurationError, match="'empty' has no function or agent"):
         wait(Step(name="empty").arun(1))
+
+
+def test_what_belongs_to_the_configuration_is_told_to_go_there() -> None:
+    with pytest.raises(ConfigurationError, match=r"config=StepConfig\(max_retries=2\)"):
+        Step(name="x", agent=lambda data: data, max_retries=2)  # type: ignore[call-arg]
+
+
+def test_an_agents_class_is_no_agent() -> None:
+    class Writer:
+        async def run(self, data: str) -> str:
+            return data
+
+    with pytest.raises(ConfigurationError, match=r"found the class Writer: make one, Writer\("):
+        Step(name="x", agent=Writer)
