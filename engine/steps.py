@@ -248,9 +248,7 @@ class Step(Generic[InT_contra, OutT_co]):
         Options that `StepConfig` knows stand for its fields and win over ``config``.
         """
         if is_node(function):
-            raise ConfigurationError(
-                f"{function!r} is a step already: use it as it is, or `as_step`"
-            )
+            raise ConfigurationError(f"{function!r} is a step already; use it as it is")
         given: dict[str, object] = {**options}
         own = {key: given[key] for key in StepConfig.model_fields if key in given}
         rest = {key: value for key, value in given.items() if key not in own}
@@ -278,9 +276,9 @@ class AgentStep(Step[InT_contra, OutT_co]):
 
     def _shape(self) -> CallShape | None:
         if isinstance(self.agent, type):
+            name = self.agent.__name__
             raise ConfigurationError(
-                f"step {self.name!r}: an agent is an object; found the class "
-                f"{self.agent.__name__}: make one, {self.agent.__name__}(…)"
+                f"an agent is an object; found the class {name}: make one, {name}(…)"
             )
         if not isinstance(self.agent, Agent):
             raise ConfigurationError(
