@@ -6,6 +6,7 @@ import asyncio
 import gc
 import tracemalloc
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import count
 from time import perf_counter
 from typing import TypeAlias
 
@@ -52,6 +53,11 @@ Body: TypeAlias = Callable[[int], Awaitable[int]]
 ENGINE, JOURNAL, HOOK = "engine", "journal", "hook listening"
 
 
+async def other(number: int) -> int:
+    """1 of 0, and 0 of 1: an output that takes no memory of its own."""
+    return 1 - number
+
+
 async def sleeping(number: int) -> int:
     """The body of a step that waits."""
     await asyncio.sleep(0.01)
@@ -86,6 +92,28 @@ def loop_of(iterations: int) -> Case:
         frames=iterations + 1,
         last=f"loop/[{iterations - 1}]/body",
         output=iterations,
+    )
+
+
+def toggling(iterations: int) -> Case:
+    """A loop whose outputs take no memory. Its condition counts, over all runs."""
+    asked = count(1)
+
+    def reached(_: int) -> bool:
+        return next(asked) % iterations == 0
+
+    return Case(
+        LoopStep[int, int](
+            name="loop",
+            loop_body_pipeline=step_of("body", other),
+            exit_condition_callable=reached,
+            max_loops=iterations,
+        ),
+        FloorLoop(FloorStep("body", other), reached, iterations),
+        steps=iterations,
+        frames=iterations + 1,
+        last=f"loop/[{iterations - 1}]/body",
+        output=iterations % 2,
     )
 
 
@@ -326,11 +354,14 @@ def beside_figures(
 
 
 def memory_figures(iterations: int = ITERATIONS) -> Sequence[Figure]:
-    """What an iteration leaves behind."""
+    """What an iteration leaves behind, apart from its output; and with a number for an output."""
     figures = []
-    for recorded, most in ((False, MOST_KEPT), (True, None)):
+    for told, make, recorded, most in (
+        ("", toggling, False, MOST_KEPT),
+        (", and a number each", loop_of, False, None),
+        (f", {JOURNAL}", toggling, True, None),
+    ):
         for many in (iterations, 10 * iterations):
-            what = f"kept of {many:,} iterations{', journal' if recorded else ''}"
-            kept = kept_per_step(loop_of(many), recorded)
-            figures.append(Figure(what, "bytes each", kept, most))
+            kept = kept_per_step(make(many), recorded)
+            figures.append(Figure(f"kept of {many:,} iterations{told}", "bytes each", kept, most))
     return figures

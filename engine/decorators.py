@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Concatenate, TypeVar, Unpack, overload
 
-from .steps import AnyStep, Step, StepOptions
+from .step_config import StepOptions
+from .steps import AnyStep, Step
 
 InT = TypeVar("InT")
 OutT = TypeVar("OutT")

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from .errors import BranchNotFound, ConfigurationError
 from .merging import MergeFunction, MergeStrategy
 from .path import BranchKey
-from .step_config import Agent, JSONValue, StepConfig
+from .step_config import Agent, JSONValue, StepConfig, StepOptions
 from .step_kinds import (
     BranchFailureStrategy,
     CacheBackend,
@@ -27,7 +27,7 @@ from .step_kinds import (
     MapStep,
     ParallelStep,
 )
-from .steps import AnyPipeline, AnyStep, Node, Pipeline, Step, StepOptions
+from .steps import AnyPipeline, AnyStep, Node, Pipeline, Step
 
 Worker = Agent | Callable[..., object]
 

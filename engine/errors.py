@@ -31,6 +31,10 @@ class MissingAgentError(ConfigurationError):
     """A step has neither a function nor an agent."""
 
 
+class PipelineTypeError(ConfigurationError, ValueError):
+    """Two neighbouring steps declare types that do not fit."""
+
+
 class StepSealed(ConfigurationError):
     """A step that is part of a pipeline or a run was to be changed."""
 

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Literal,
+    Protocol,
+    TypeAlias,
+    TypedDict,
+    runtime_checkable,
+)
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from .usage import UsageEstimate
+
+if TYPE_CHECKING:
+    from .steps import AnyStep
 
 JSONValue: TypeAlias = "str | int | float | bool | Mapping[str, JSONValue] | list[JSONValue] | None"
 
@@ -140,3 +151,29 @@ class Plugin(Protocol):
 
         ``context`` and ``resources`` are given when it names them as keyword-only parameters.
         """
+
+
+class StepOptions(TypedDict, total=False):
+    """What `Step.from_callable` and ``@step`` take: fields of `Step` and of `StepConfig`."""
+
+    name: str | None
+    config: StepConfig
+    plugins: Sequence[tuple[Plugin, int]]
+    validators: Sequence[Validator]
+    processors: AgentProcessors
+    fallback_step: AnyStep
+    updates_context: bool
+    sink_to: str
+    input: JSONValue
+    rate: str
+    validation: Literal["strict", "lenient"]
+    meta: Mapping[str, JSONValue]
+    max_retries: int
+    retry_delay_s: float
+    backoff: bool
+    timeout_s: float
+    thread: bool
+    execution_mode: Literal["sync", "background"]
+    share: UsageEstimate
+    on_close: Literal["await", "cancel", "detach"]
+    estimate: UsageEstimate

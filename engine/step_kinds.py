@@ -103,6 +103,11 @@ class LoopStep(ContainerStep[InT_contra, OutT_co]):
             loop_output_mapper=self.loop_output_mapper,
         )
 
+    def hands_on(self, after_first: bool) -> bool:
+        """Unless a mapper stands between."""
+        first, following = self.initial_input_to_loop_body_mapper, self.iteration_input_mapper
+        return (following if after_first else first) is None
+
     @property
     def inner(self) -> Sequence[Node]:
         """The body."""
@@ -126,6 +131,10 @@ class MapStep(ContainerStep[InT_contra, OutT_co]):
         super().__post_init__()
         check_count(self, "max_concurrency", self.max_concurrency)
         check_one_of(self, "on_item_failure", self.on_item_failure, ("propagate", "keep"))
+
+    def hands_on(self, after_first: bool) -> bool:
+        """It hands on one item at a time."""
+        return False
 
     @property
     def inner(self) -> Sequence[Node]:
@@ -233,6 +242,10 @@ class ConditionalStep(ContainerStep[InT_contra, OutT_co]):
             branch_input_mapper=self.branch_input_mapper,
             branch_output_mapper=self.branch_output_mapper,
         )
+
+    def hands_on(self, after_first: bool) -> bool:
+        """Unless a mapper stands between."""
+        return self.branch_input_mapper is None
 
     @property
     def inner(self) -> Sequence[Node]:

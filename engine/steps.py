@@ -13,7 +13,6 @@ from typing import (
     Never,
     Self,
     TypeAlias,
-    TypedDict,
     TypeGuard,
     TypeVar,
     Unpack,
@@ -21,7 +20,7 @@ from typing import (
 )
 
 from .agents import runnable
-from .errors import ConfigurationError, StepSealed
+from .errors import ConfigurationError, PipelineTypeError, StepSealed
 from .path import Segment, step_segment
 from .rates import rate_of
 from .signatures import CallKind, CallShape, agent_shape, call_shape, may_flow, type_names
@@ -32,9 +31,9 @@ from .step_config import (
     JSONValue,
     Plugin,
     StepConfig,
+    StepOptions,
     Validator,
 )
-from .usage import UsageEstimate
 
 InT_contra = TypeVar("InT_contra", contravariant=True)
 OutT_co = TypeVar("OutT_co", covariant=True)
@@ -52,32 +51,6 @@ if TYPE_CHECKING:
         MapStep,
         ParallelStep,
     )
-
-
-class StepOptions(TypedDict, total=False):
-    """What `Step.from_callable` and ``@step`` take: fields of `Step` and of `StepConfig`."""
-
-    name: str | None
-    config: StepConfig
-    plugins: Sequence[tuple[Plugin, int]]
-    validators: Sequence[Validator]
-    processors: AgentProcessors
-    fallback_step: AnyStep
-    updates_context: bool
-    sink_to: str
-    input: JSONValue
-    rate: str
-    validation: Literal["strict", "lenient"]
-    meta: Mapping[str, JSONValue]
-    max_retries: int
-    retry_delay_s: float
-    backoff: bool
-    timeout_s: float
-    thread: bool
-    execution_mode: Literal["sync", "background"]
-    share: UsageEstimate
-    on_close: Literal["await", "cancel", "detach"]
-    estimate: UsageEstimate
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -137,6 +110,10 @@ class Step(Generic[InT_contra, OutT_co]):
     def inner(self) -> Sequence[Node]:
         """What the step may run inside: branches, bodies, its fallback."""
         return () if self.fallback_step is None else (self.fallback_step,)
+
+    def hands_on(self, after_first: bool) -> bool:
+        """Whether what is inside gets the step's input, or the output before, as it is."""
+        return True
 
     @property
     def templates(self) -> Sequence[JSONValue]:
@@ -317,6 +294,10 @@ class Pipeline(Generic[InT_contra, OutT_co]):
         """The steps."""
         return self.steps
 
+    def hands_on(self, after_first: bool) -> bool:
+        """As steps in a row do."""
+        return True
+
     def seal(self) -> None:
         """Let nothing change the steps from now on."""
         for one in self.steps:
@@ -372,10 +353,6 @@ def steps_of(node: Node) -> Iterable[AnyStep]:
 def name_of(node: Node) -> str:
     """A step's name; for a pipeline, its steps' names joined with ``>>``."""
     return " >> ".join(one.name for one in steps_of(node))
-
-
-class PipelineTypeError(ConfigurationError, ValueError):
-    """Two neighbouring steps declare types that do not fit."""
 
 
 def _check_neighbours(before: AnyStep, after: AnyStep) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
+from functools import cached_property
+from typing import Any
 
 from IPython.core.error import UsageError
 from pydantic import BaseModel
 
-from flujo_nb.engine.record import FrameRecord
+from flujo_nb.engine.outcomes import Success
 from flujo_nb.engine.steps import Node, Pipeline, Step, name_of
 from flujo_nb.engine.usage import UsageLimits
 
@@ -43,6 +45,36 @@ class Frames(Mapping[str, FrameCard]):
         return len(self._front.session.entries)
 
 
+class Pending(Coroutine[object, None, FrameCard]):
+    """A run that begins when it is awaited, and says so where it is only shown."""
+
+    def __init__(self, run: Callable[[], Coroutine[object, None, FrameCard]]) -> None:
+        self._run = run
+
+    @cached_property
+    def _begun(self) -> Coroutine[object, None, FrameCard]:
+        return self._run()
+
+    def __await__(self) -> Generator[object, None, FrameCard]:
+        return self._begun.__await__()
+
+    def send(self, value: None) -> object:
+        """Go on with the run, as a task does."""
+        return self._begun.send(value)
+
+    def throw(self, *error: Any) -> object:
+        """Raise an error in the run, as a task does."""
+        return self._begun.throw(*error)
+
+    def close(self) -> None:
+        """End a run that has begun."""
+        if "_begun" in vars(self):
+            self._begun.close()
+
+    def __repr__(self) -> str:
+        return "<not run yet: await it, or use flujo.run_sync>"
+
+
 class SessionApi:
     """What ``%flujo`` does, for Python: ``await flujo.run(words, input="to be")``."""
 
@@ -70,34 +102,40 @@ class SessionApi:
         session = self._front.session
         names: list[str] = []
         for entry in reversed(session.entries):
-            inside: list[FrameRecord] = [*reversed(session.children(entry.record)), entry.record]
+            inside = [entry.record, *reversed(list(session.all_inside(entry.record)))]
             for record in inside:
-                if record.name == name and record.succeeded:
+                # A step that works in the background has none here: the frame passed on its input.
+                if record.name == name and isinstance(record.outcome, Success):
                     return copied(record.output).value
-                names.append(record.name)
+                if record.name != name:
+                    names.append(record.name)
         raise KeyError(str(unknown("output of a step called", name, dict.fromkeys(names))))
 
-    async def run(
+    def run(
         self,
         target: str | Node | Callable[..., object],
-        *,
         input: object = _NOT_GIVEN,  # noqa: A002  # what it is
+        *,
         from_: str | None = None,
-    ) -> FrameCard:
+    ) -> Pending:
         """Run ``target`` (names, a step or pipeline, or a function) where ``%flujo run`` would.
 
         ``input`` starts a new line with that value; ``from_`` names the frame to continue from.
         Raises what a cell would show: `StepFailed`, `RunAborted`, `RunInterrupted`, `UsageError`.
         """
-        node, name = self._resolved(target)
-        request = self._request(name, input, from_)
-        return await guarded(lambda: self._front.run(node, name, request))
+
+        async def run() -> FrameCard:
+            node, name = self._resolved(target)
+            request = self._request(name, input, from_)
+            return await guarded(lambda: self._front.run(node, name, request))
+
+        return Pending(run)
 
     def run_sync(
         self,
         target: str | Node | Callable[..., object],
-        *,
         input: object = _NOT_GIVEN,  # noqa: A002  # what it is
+        *,
         from_: str | None = None,
     ) -> FrameCard:
         """As `run`, where ``await`` is not allowed; the run has a loop of its own."""

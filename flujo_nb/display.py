@@ -80,7 +80,7 @@ class FrameCard(View):
 
     @property
     def data(self) -> object:
-        """A copy of what the frame was given."""
+        """A copy of what the frame was given; ``None`` where that was not kept."""
         return copied(self._record.data).value
 
     @property
@@ -130,7 +130,8 @@ def card_lines(view: FrameView) -> list[tuple[str, str]]:
     if view.tokens or view.cost_usd:
         rows.append(("used", f"{view.tokens:,} tokens, ${view.cost_usd:.4f}"))
     if view.attempts > 1:
-        rows.append(("attempts", str(view.attempts)))
+        rows.append((view.attempts_are, str(view.attempts)))
+    rows += [("background", line) for line in view.background]
     rows += [("note", note) for note in view.notes]
     return rows
 
@@ -156,6 +157,8 @@ def card_text(view: FrameView) -> str:
             )
             for n, c in enumerate(view.children)
         ]
+    if view.more_children:
+        rows.append(("", _more(view)))
     rows.append(("next", " · ".join(next_commands(view))))
     width = max(len(label) for label, _ in rows)
     lines += [f"  {label:<{width}}  {value}" for label, value in rows]
@@ -180,10 +183,16 @@ def card_html(view: FrameView) -> Html:
             [(c.name, c.status.value, c.duration, str(c.output)) for c in view.children],
         )
         rows.append(_row("inside", inside))
+    if view.more_children:
+        rows.append(_row("", _more(view)))
     rows.append(_row("next", _commands(next_commands(view))))
     body = tag("table", tag("tbody", *rows), style="border-collapse:collapse;margin:4px 0 0 0")
     details = tag("details", summary, body, open="open")
     return tag("div", details, style=_CARD.format(_COLOURS[view.status]))
+
+
+def _more(view: FrameView) -> str:
+    return f"… and {view.more_children} more"
 
 
 def next_commands(view: FrameView) -> list[str]:

@@ -30,7 +30,7 @@ class StepFailed(RunError):
 
 
 class RunAborted(RunError):
-    """The run was ended by its budget or by a hook."""
+    """The run was ended by its budget or by a hook, or waits for a human."""
 
 
 class RunInterrupted(StepInterrupted):

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from types import ModuleType
 
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 from pydantic import BaseModel
 
-from flujo_nb.engine.errors import ConfigurationError, FlujoError
+from flujo_nb.engine.errors import ConfigurationError, FlujoError, TypeMismatchError
 from flujo_nb.engine.failure_builder import feedback_of
-from flujo_nb.engine.outcomes import Aborted, AbortReason, Failure
+from flujo_nb.engine.outcomes import Aborted, AbortReason, Failure, Paused, Success
 from flujo_nb.engine.path import FramePath
 from flujo_nb.engine.record import FrameRecord
-from flujo_nb.engine.step_history_tracker import deepest_end
+from flujo_nb.engine.step_config import JSONValue
+from flujo_nb.engine.step_history_tracker import StepHistoryTracker, deepest_end
 from flujo_nb.engine.steps import Node
 from flujo_nb.engine.user_code import Raised, caught_inline
 from flujo_nb.widgets.view_model import FEEDBACK, FrameView, clipped, frame_view
@@ -41,6 +44,7 @@ class Front:
         self.shell = shell
         self.settings = settings
         self.session = Session()
+        self._pauses = StepHistoryTracker()
         self._execution = -1
         self._ordinal = 0
 
@@ -127,6 +131,7 @@ class Front:
             origin=entry.origin,
             notes=entry.notes,
             children=self.session.children(entry.record),
+            tasks=self.session.tasks_below(entry.record),
             is_head=entry.record is self.session.head,
         )
 
@@ -136,26 +141,50 @@ class Front:
         kept = self._kept(record)
         match end:
             case Failure(error=cause):
+                mend = "mend it and run the cell again"
+                if isinstance(cause, TypeMismatchError) and given_nothing(record):
+                    mend = "give it an input with  -i EXPR"
                 lines = [
                     f"{record.name} failed at {path}   ← {entry.origin}",
                     *user_lines(cause, self.shell),
                     *kept,
-                    f"  next: mend it and run the cell again, or  %flujo show {record.id}",
+                    f"  next: {mend}, or  %flujo show {record.id}",
                 ]
                 failed = StepFailed(record, lines, short=self.settings.short_errors)
                 failed.__cause__ = cause
                 return failed
             case Aborted(reason=AbortReason.INTERRUPTED):
-                lines = [f"Interrupted: {record.name} at {path}   ← {entry.origin}", *kept]
+                lines = [
+                    f"Interrupted: {record.name} at {path}   ← {entry.origin}",
+                    *kept,
+                    f"  next: run the cell again, or  %flujo show {record.id}",
+                ]
                 return RunInterrupted(record, lines)
+            case Paused():
+                return RunAborted(record, [*self._question(entry), *kept, *_ANSWERING])
             case _:
+                by_quota = isinstance(end, Aborted) and end.reason is AbortReason.QUOTA
+                more = "flujo.configure(limits=UsageLimits(…)), or  " if by_quota else ""
                 lines = [
                     f"{record.name} {record.status.value} at {path}   ← {entry.origin}",
                     f"  {clipped(record.feedback or '', FEEDBACK)}",
                     *kept,
-                    f"  next: %flujo show {record.id}",
+                    f"  next: {more}%flujo show {record.id}",
                 ]
                 return RunAborted(record, lines)
+
+    def _question(self, entry: Entry) -> list[str]:
+        """What a run that paused asks, and what type of answer it takes."""
+        first, *others = self._pauses.open_pauses(entry.record.outcome, above_of(entry.record))
+        more = f" (and {len(others)} more)" if others else ""
+        asked = clipped(" ".join(first.message.split()), FEEDBACK)
+        lines = [
+            f"{entry.record.name} paused at {first.path}   ← {entry.origin}",
+            f"  asks: {asked}{more}",
+        ]
+        if first.schema is not None:
+            lines.append(f"  answer: {answer_type(first.schema)}")
+        return lines
 
     def _kept(self, record: FrameRecord) -> list[str]:
         head = self.session.head
@@ -163,6 +192,28 @@ class Front:
         if head is None:
             return [f"{kept}; there is no HEAD yet"]
         return [f"{kept}; HEAD is still {head.id} {head.name}, all frames before it stand"]
+
+
+_ANSWERING = (
+    "  next: no cell answers it yet; in Python, with  runner = Flujo(…),",
+    "        paused = await runner.run_async(…); await runner.resume_async(paused, answer)",
+)
+
+
+def answer_type(schema: Mapping[str, JSONValue]) -> str:
+    """What an answer is, in a few words: its JSON type and, of an object, its fields."""
+    kind = schema.get("title") or schema.get("type")
+    fields = schema.get("properties")
+    if isinstance(fields, Mapping):
+        return clipped(f"{kind} with {', '.join(fields)}", FEEDBACK)
+    return str(kind) if kind is not None else clipped(json.dumps(schema), FEEDBACK)
+
+
+def given_nothing(record: FrameRecord) -> bool:
+    """Whether a record's frame was the first of a line, and what failed had its input: none."""
+    inside = record.outcome.children
+    went_on = any(isinstance(one, Success) for one in inside)
+    return record.parent is None and record.data is None and not went_on
 
 
 def above_of(record: FrameRecord) -> FramePath:

@@ -6,7 +6,7 @@ IPython's shell: commands give it values and show what it returns.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from uuid import uuid4
@@ -20,10 +20,18 @@ from flujo_nb.engine.context_update_manager import ContextUpdateManager
 from flujo_nb.engine.errors import ConfigurationError
 from flujo_nb.engine.executor_core import ExecutorCore
 from flujo_nb.engine.frame import make_execution_frame
-from flujo_nb.engine.outcomes import Chunk, FrameOutcome, Success
+from flujo_nb.engine.outcomes import (
+    BackgroundLaunched,
+    Chunk,
+    FrameOutcome,
+    StepOutcome,
+    Success,
+)
 from flujo_nb.engine.path import FramePath, Segment, SegmentKind
 from flujo_nb.engine.policies.built_in import built_in_policies
 from flujo_nb.engine.record import FrameRecord, children_of
+from flujo_nb.engine.results import BackgroundTask
+from flujo_nb.engine.step_config import Agent
 from flujo_nb.engine.steps import AnyPipeline, Node, Pipeline, is_node
 from flujo_nb.engine.usage import Quota, UsageLimits
 from flujo_nb.engine.values import ATOMS
@@ -58,7 +66,8 @@ class Session:
         self.resources: object = None
         self.registry = built_in_policies()
         self.contexts = ContextUpdateManager()
-        self.quota = Quota()
+        self.total = Quota()
+        self.quota = self.total
         self.tasks = BackgroundTaskManager()
         self.cache = CacheManager()
         self._commands = 0
@@ -91,6 +100,8 @@ class Session:
             return variable
         if not name:
             raise UsageError("expected NAME or NAME >> NAME")
+        if is_agent(variable):
+            raise UsageError(no_step(name))
         raise unknown("step", name, [*self.steps, *nodes_in(namespace)])
 
     # Settings
@@ -113,7 +124,7 @@ class Session:
         if resources is not None:
             self.resources = resources
         if limits is not None:
-            self.quota = Quota(limits)
+            self.quota = Quota(limits, self.total)  # what was used stays in the total
 
     # Records
 
@@ -123,13 +134,22 @@ class Session:
         found = next((e.record for e in self.entries if e.record.id == number), None)
         if found is None:
             raise unknown("frame", number, [entry.record.id for entry in self.entries])
-        if not inner:
+        if not inner or inner == "/".join(map(str, found.path.segments[1:])):
             return found
-        children = {child.id: child for child in self.children(found)}
-        if frame_id not in children:
-            known = [name.partition("/")[2] for name in children]
+        inside = self._inside(found, frame_id)
+        if inside is None:
+            known = [child.id.partition("/")[2] for child in self.all_inside(found)]
             raise unknown(f"frame inside {number} called", inner, known)
-        return children[frame_id]
+        return inside
+
+    def _inside(self, record: FrameRecord, frame_id: str) -> FrameRecord | None:
+        for child in self.children(record):
+            # A branch or an iteration of one step has no frame of its own: the step stands there.
+            if child.id == frame_id or child.id.startswith(f"{frame_id}/"):
+                return child
+            if frame_id.startswith(f"{child.id}/"):
+                return self._inside(child, frame_id)
+        return None
 
     def succeeded_record(self, frame_id: str) -> FrameRecord:
         """The record called ``frame_id``; `UsageError` when it has no output to go on from."""
@@ -141,8 +161,22 @@ class Session:
         return record
 
     def children(self, record: FrameRecord) -> Sequence[FrameRecord]:
-        """The records of the frames inside ``record``."""
+        """The records of the frames directly inside ``record``."""
         return children_of(record, self.contexts)
+
+    def all_inside(self, record: FrameRecord) -> Iterator[FrameRecord]:
+        """The records of the frames inside ``record``, at any depth, in the order of their ends."""
+        for child in self.children(record):
+            yield from self.all_inside(child)
+            yield child
+
+    def tasks_below(self, record: FrameRecord) -> Sequence[BackgroundTask]:
+        """What ``record`` left in the background, and how it stands now."""
+        if not _left_work(record.outcome):
+            return ()
+        own = record.path.segments
+        told = self.tasks.tasks_of(self.run_id)
+        return [task for task in told if task.path.segments[: len(own)] == own]
 
     def entry(self, record: FrameRecord) -> Entry:
         """How ``record`` came about; a frame inside a command has no command of its own."""
@@ -224,6 +258,8 @@ class Session:
             output = copier.copied(outcome.output)  # before its children's: the notes are its own
             if start.context is not None:
                 after = self.contexts.merge(start.context, outcome.update)
+        elif isinstance(outcome, BackgroundLaunched):
+            output, after = copier.copied(data.value), start.context
         outcome = kept(outcome, copier)
         record = FrameRecord(
             id=f"f{len(self.entries)}",
@@ -257,6 +293,23 @@ def kept(outcome: FrameOutcome, copier: Copier) -> FrameOutcome:
         output = copier.copied(outcome.output).value
         return replace(outcome, output=output, children=children)
     return replace(outcome, children=children)
+
+
+def _left_work(outcome: StepOutcome) -> bool:
+    """Whether a frame left something in the background, itself or inside."""
+    if isinstance(outcome, Chunk):
+        return False
+    return isinstance(outcome, BackgroundLaunched) or any(map(_left_work, outcome.children))
+
+
+def is_agent(value: object) -> bool:
+    """Whether ``value`` is an agent that no step has been made of."""
+    return isinstance(value, Agent) and not isinstance(value, type) and not is_node(value)
+
+
+def no_step(name: str) -> str:
+    """What to do with an agent called ``name`` where a step is wanted."""
+    return f"{name!r} is an agent, not a step: use Step(name={name!r}, agent={name})"
 
 
 def nodes_in(namespace: Mapping[str, object]) -> list[str]:

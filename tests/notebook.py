@@ -54,22 +54,22 @@ class Notebook:
 
     def run(self, text: str, cell_id: str | None = None) -> ExecutionResult:
         """Run a cell; errors are in the result, and shown."""
+        return asyncio.run(self.ran(text, cell_id))
 
-        async def whole() -> ExecutionResult:
-            transform: Callable[[str], str] = self.shell.transform_cell
-            try:
-                cell, error = transform(text), None
-            except SyntaxError:
-                cell, error = text, sys.exc_info()
-            return await self.shell.run_cell_async(
-                text,
-                store_history=True,
-                transformed_cell=cell,
-                preprocessing_exc_tuple=error,
-                cell_id=cell_id,
-            )
-
-        return asyncio.run(whole())
+    async def ran(self, text: str, cell_id: str | None = None) -> ExecutionResult:
+        """Run a cell on the running loop, as a kernel would: what it launches may work on."""
+        transform: Callable[[str], str] = self.shell.transform_cell
+        try:
+            cell, error = transform(text), None
+        except SyntaxError:
+            cell, error = text, sys.exc_info()
+        return await self.shell.run_cell_async(
+            text,
+            store_history=True,
+            transformed_cell=cell,
+            preprocessing_exc_tuple=error,
+            cell_id=cell_id,
+        )
 
     def value(self, text: str, cell_id: str | None = None) -> object:
         """What the last expression of a cell came to; raises its error."""

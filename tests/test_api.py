@@ -230,3 +230,32 @@ def test_the_session_shows_itself(words: Notebook) -> None:
 def test_steps_by_name(words: Notebook) -> None:
     assert set(words.api.steps) >= {"words", "count"}
     assert words.api.steps["words"].name == "words"  # type: ignore[union-attr]
+
+
+def test_a_run_that_nobody_awaits_says_that_it_has_not_run(words: Notebook) -> None:
+    shown = words.value("flujo.run('count', [1, 2])")
+    assert "await it" in repr(shown)
+    assert len(words.session.entries) == 2
+    assert words.card("await flujo.run('count', [1, 2])").output == 2
+    words.run("import asyncio")
+    assert words.card("await asyncio.create_task(flujo.run('count', []))").output == 0
+    assert words.api.run_sync("count", [1]).output == 1
+
+
+def test_a_step_without_output_is_not_offered_in_its_own_place(words: Notebook) -> None:
+    words.run("%%flujo step boom\ndef boom(x): raise ValueError")
+    with pytest.raises(KeyError) as missing:
+        words.api["boom"]
+    assert "did you mean 'boom'" not in str(missing.value)
+
+
+def test_the_output_of_a_step_deep_inside(words: Notebook) -> None:
+    words.run("from flujo_nb import Step\nup = Step.from_callable(lambda n: n + 1, name='up')")
+    words.run("both = Step.parallel('both', {'a': up >> up})")
+    words.value("%flujo run both -i 1")
+    assert words.api["up"] == 3
+
+
+def test_an_interrupted_run_says_what_to_do_next(notebook: Notebook) -> None:
+    error = notebook.error("%%flujo step\ndef stop(): raise KeyboardInterrupt")
+    assert "next: run the cell again, or  %flujo show f0" in str(error)

@@ -23,6 +23,7 @@ from benches.containers import (
     routed,
     sleeping,
     sleeping_figures,
+    toggling,
 )
 from benches.engine import RunnerRuns, one_step, one_step_figures, sequence_of
 from benches.harness import Costs, Figure, Work, WrongResult, table
@@ -32,6 +33,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "one step": one_step,
     "sequence": lambda: sequence_of(3),
     "loop": lambda: loop_of(3),
+    "loop without outputs": lambda: toggling(3),
     "routed": lambda: routed(4),
     "map": lambda: map_of(3),
     "map, at once": lambda: map_of(3, at_once=3),

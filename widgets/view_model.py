@@ -14,8 +14,11 @@ from typing import cast
 
 from pydantic import BaseModel
 
-from flujo_nb.engine.outcomes import RunStatus
+from flujo_nb.engine.outcomes import RunStatus, Success
+from flujo_nb.engine.path import SegmentKind
 from flujo_nb.engine.record import FrameRecord
+from flujo_nb.engine.results import BackgroundTask
+from flujo_nb.engine.step_history_tracker import feedback_in
 from flujo_nb.engine.user_code import Raised, caught_inline
 from flujo_nb.engine.values import exactly_equal, state_of
 
@@ -24,6 +27,9 @@ PREVIEW = 96
 
 FEEDBACK = 300
 """How many characters of an error it shows."""
+
+CHILDREN = 8
+"""How many frames inside another it lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,9 @@ class FrameView:
     notes: Sequence[str]
     feedback: str | None
     is_head: bool
+    more_children: int = 0
+    attempts_are: str = "attempts"
+    background: Sequence[str] = ()
 
     @property
     def duration(self) -> str:
@@ -111,9 +120,13 @@ def frame_view(
     origin: str,
     notes: Sequence[str] = (),
     children: Sequence[FrameRecord] = (),
+    tasks: Sequence[BackgroundTask] = (),
     is_head: bool = False,
 ) -> FrameView:
-    """What a card says about ``record``, which got its input from ``origin``."""
+    """What a card says about ``record``, which got its input from ``origin``.
+
+    ``tasks`` are those that it left in the background.
+    """
     return FrameView(
         id=record.id,
         name=record.name,
@@ -126,24 +139,60 @@ def frame_view(
         cost_usd=record.usage.cost_usd,
         tokens=record.usage.tokens,
         attempts=record.outcome.attempts,
-        input=preview(record.data),
-        output=preview(record.output) if record.succeeded else None,
+        input=preview(record.data) if record.has_data else Preview("", "not kept"),
+        output=preview(record.output) if record.has_output else None,
         context=context_changes(record.context, record.context_after),
-        children=[_child_line(child) for child in children],
-        notes=notes,
+        children=[_child_line(record, child) for child in children[:CHILDREN]],
+        more_children=max(len(children) - CHILDREN, 0),
+        attempts_are=_attempts_are(record),
+        background=[_task_line(task) for task in tasks],
+        notes=(*notes, *_cache_notes(record)),
         feedback=None if record.feedback is None else clipped(record.feedback, FEEDBACK),
         is_head=is_head,
     )
 
 
-def _child_line(child: FrameRecord) -> ChildLine:
+def _attempts_are(record: FrameRecord) -> str:
+    """What a container counts as its attempts."""
+    outcome = record.outcome
+    if outcome.step is None or not outcome.step.is_container:
+        return "attempts"
+    return next((one for one in ("iterations", "items") if one in outcome.metadata), "attempts")
+
+
+def _cache_notes(record: FrameRecord) -> Iterator[str]:
+    outcome = record.outcome
+    if outcome.step is None or not outcome.step.is_container:
+        return
+    if outcome.metadata.get("cache_hit"):
+        yield "from the cache"
+    because = outcome.metadata.get("not_cached_because")
+    if because is not None:
+        yield clipped(f"not cached: {because}", FEEDBACK)
+
+
+def _task_line(task: BackgroundTask) -> str:
+    match task.outcome:
+        case None:
+            how = "works in the background"
+        case Success(output=output):
+            how = f"completed in the background: {preview(output)}"
+        case ended:
+            how = f"{task.status.value} in the background: {feedback_in(ended) or ''}"
+    return clipped(f"{how} ({task.path})", FEEDBACK)
+
+
+def _child_line(record: FrameRecord, child: FrameRecord) -> ChildLine:
+    """A child by its name, behind what tells it from its siblings: a branch's key, a number."""
     because = Preview("", clipped(child.feedback or "", PREVIEW))
+    below = child.path.segments[len(record.path.segments) :]
+    place = [str(one) for one in below if one.kind is not SegmentKind.STEP]
     return ChildLine(
         id=child.id,
-        name=child.name,
+        name=clipped(" ".join((*place, child.name)), PREVIEW),
         status=child.status,
         duration=duration_text(child.duration_s),
-        output=preview(child.output) if child.succeeded else because,
+        output=preview(child.output) if child.has_output else because,
     )
 
 

@@ -8,13 +8,15 @@ from dataclasses import replace
 
 from IPython.core.error import UsageError
 
+import flujo_nb
 from flujo_nb.cell_body import run_body
 from flujo_nb.command_line import Parsed
 from flujo_nb.display import View, text_view
 from flujo_nb.engine.errors import ConfigurationError, FlujoError
-from flujo_nb.engine.steps import AnyStep, Node, Step, is_node, name_of
+from flujo_nb.engine.steps import AnyStep, Node, Step, is_node, name_of, steps_of
 from flujo_nb.errors import unknown
 from flujo_nb.front import Front
+from flujo_nb.session import is_agent, no_step, nodes_in
 from flujo_nb.step_names import StepNames
 
 from .command import NO_RUN, START, Command, only_word, request_of
@@ -43,7 +45,14 @@ async def define_pipeline(front: Front, parsed: Parsed, body: str) -> View:
     except ConfigurationError as error:
         raise UsageError(str(error)) from error
     except NameError as error:
-        raise unknown("step", error.name or "?", names) from error
+        raise _unknown(front, error.name or "?") from error
+    except TypeError as error:
+        agents = _agents_in(front, body)
+        if ">>" in str(error) and agents:
+            raise UsageError(no_step(agents[0])) from error
+        raise
+    if is_agent(done.value):
+        raise UsageError(no_step((_agents_in(front, body) or ["agent"])[-1]))
     if not is_node(done.value):
         found = type(done.value).__name__
         raise UsageError(
@@ -51,6 +60,18 @@ async def define_pipeline(front: Front, parsed: Parsed, body: str) -> View:
             f"found {found}"
         )
     return await _registered_and_run(front, parsed, "pipeline", done.value, given, body)
+
+
+def _unknown(front: Front, name: str) -> UsageError:
+    if name in flujo_nb.__all__:
+        return UsageError(f"{name} is not imported: from flujo_nb import {name}")
+    return unknown("step", name, [*front.session.steps, *nodes_in(front.shell.user_ns)])
+
+
+def _agents_in(front: Front, body: str) -> list[str]:
+    """The names in a body that mean an agent."""
+    words = re.findall(r"[^\W\d]\w*", body)
+    return [word for word in words if is_agent(front.shell.user_ns.get(word))]
 
 
 def _name_in(parsed: Parsed) -> str | None:
@@ -68,9 +89,15 @@ async def _registered_and_run(
     if name is not None:
         front.session.register(name, node, body)
     if "--no-run" in parsed.flags:
-        following = f"%flujo run {shown}"
+        start = " -i EXPR" if front.session.head is None and _takes_input(node) else ""
+        following = f"%flujo run {shown}{start}"
         return text_view(f"registered {shown}\n  next  {following}")
     return await front.run(node, shown, request)
+
+
+def _takes_input(node: Node) -> bool:
+    first = next(iter(steps_of(node)))
+    return first.input is None and (first.shape is None or first.shape.data is not None)
 
 
 def _last_defined(tree: ast.Module) -> str | None:

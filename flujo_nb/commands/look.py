@@ -8,6 +8,7 @@ from flujo_nb.command_line import Parsed
 from flujo_nb.display import View, preview_text, table_view
 from flujo_nb.engine.record import FrameRecord
 from flujo_nb.engine.steps import Node, Pipeline, name_of
+from flujo_nb.engine.usage import Quota
 from flujo_nb.front import Front
 from flujo_nb.widgets.view_model import clipped, duration_text, short
 
@@ -26,7 +27,7 @@ def status_view(front: Front) -> View:
     """Where the session stands."""
     session = front.session
     head = session.head
-    spent = session.quota.spent
+    spent = session.total.spent
     rows = [
         ("HEAD", "none yet" if head is None else f"{head.id} {head.name}"),
         ("frames", str(len(session.entries))),
@@ -34,6 +35,9 @@ def status_view(front: Front) -> View:
         ("context", _context_line(front)),
         ("used", f"{spent.tokens:,} tokens, ${spent.cost_usd:.4f}"),
     ]
+    budget = _budget_line(session.quota)
+    if budget:
+        rows.append(("budget", budget))
     failed = session.failed_after_head()
     if failed is not None:
         rows.insert(1, ("after it", f"{failed.id} {failed.name} {failed.status.value}"))
@@ -46,6 +50,19 @@ def status_view(front: Front) -> View:
         ]
     )
     return table_view(session.run_id, ("", ""), rows, following)
+
+
+def _budget_line(quota: Quota) -> str:
+    """What is used of each limit."""
+    limits, spent = quota.limits, quota.spent
+    parts = []
+    if limits.total_tokens_limit is not None:
+        parts.append(f"{spent.tokens:,} of {limits.total_tokens_limit:,} tokens")
+    if limits.total_cost_usd_limit is not None:
+        parts.append(f"${spent.cost_usd:.4f} of ${limits.total_cost_usd_limit:g}")
+    if limits.total_requests_limit is not None:
+        parts.append(f"{spent.requests:,} of {limits.total_requests_limit:,} requests")
+    return ", ".join(parts)
 
 
 def _context_line(front: Front) -> str:
@@ -61,7 +78,8 @@ async def frames(front: Front, parsed: Parsed, body: str) -> View:
     for entry in session.entries:
         record, view = entry.record, front.view(entry)
         mark = "HEAD" if record is session.head else ""
-        shown = clipped(preview_text(view.output) or view.feedback or "", _WIDTH)
+        told = view.background[0] if view.background else preview_text(view.output)
+        shown = clipped(told or view.feedback or "", _WIDTH)
         rows.append(
             (
                 record.id,

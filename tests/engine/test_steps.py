@@ -13,10 +13,10 @@ import pytest
 from pydantic import ValidationError
 
 from flujo_nb.engine.decorators import step
-from flujo_nb.engine.errors import ConfigurationError, StepSealed
+from flujo_nb.engine.errors import ConfigurationError, PipelineTypeError, StepSealed
 from flujo_nb.engine.runner import Flujo
 from flujo_nb.engine.step_config import PluginOutcome, StepConfig
-from flujo_nb.engine.steps import AgentStep, Pipeline, PipelineTypeError, Step, name_of, steps_of
+from flujo_nb.engine.steps import AgentStep, Pipeline, Step, name_of, steps_of
 from flujo_nb.engine.usage import UsageEstimate
 from tests.engine.fakes import Wait, echo, echo_async, outcome_of
 
