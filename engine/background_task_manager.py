@@ -83,6 +83,8 @@ class BackgroundTaskManager:
 
     def collect(self, run_id: str) -> tuple[BackgroundTask, ...]:
         """How the tasks of a run stand, for its result: those that have ended are then its own."""
+        if not self._tasks:
+            return ()
         told = self.tasks_of(run_id)
         for one in told:
             if one.outcome is None:

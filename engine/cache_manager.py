@@ -32,10 +32,15 @@ class CacheEntry:
     update: ContextUpdate | None = None
     metadata: Mapping[str, object] = field(default_factory=lambda: NO_METADATA)
 
+    @property
+    def is_atomic(self) -> bool:
+        """Whether nothing in it can be changed."""
+        return type(self.output) in ATOMS and self.update is None and self.metadata is NO_METADATA
+
     def copy(self) -> CacheEntry:
         """An entry of its own; raises what copying its values raises."""
         output, update, metadata = self.output, self.update, self.metadata
-        if type(output) in ATOMS and update is None and metadata is NO_METADATA:
+        if self.is_atomic:
             return self
         return CacheEntry(
             cloned(output),
@@ -124,7 +129,11 @@ class CacheManager:
     def at_hand(self, backend: CacheBackend, key: str) -> CacheEntry | Raised | None:
         """What is kept in memory under ``key``: most hits, without the ceremony of `recall`."""
         entry = backend.get(key) if type(backend) is MemoryCache else None
-        copied = _copied(entry) if isinstance(entry, CacheEntry) else None
+        if not isinstance(entry, CacheEntry):
+            return None
+        if entry.is_atomic:
+            return entry
+        copied = _copied(entry)
         return None if isinstance(copied, _Trouble) else copied
 
     async def recall(self, backend: CacheBackend, key: str, run: _Run) -> CacheEntry | Ran | Raised:

@@ -19,6 +19,9 @@ from .policy import ExecutorPort
 from .user_code import Raised, caught, caught_inline
 from .values import ATOMS
 
+_ANSWERS = {answer: Decision(answer) for answer in (False, True)}
+"""What conditions decide: made once, because a journal keeps one for each iteration."""
+
 CONTEXT = object()
 """Stands among the arguments where the copy of the context goes."""
 
@@ -72,8 +75,11 @@ class Question:
             else:
                 given = (None if one is CONTEXT else one for one in offered[: self._count])
                 value = caught_inline(self.function, *given)
-            plain = type(value) in ATOMS
-            decision = make_decision(value, None) if plain else await decided(value)
+            if type(value) is bool:
+                decision = _ANSWERS[value]
+            else:
+                plain = type(value) in ATOMS
+                decision = make_decision(value, None) if plain else await decided(value)
         if journal is not None and not isinstance(decision, Raised):
             journal.decide(frame.path, self.name, decision, number)
         return decision

@@ -69,6 +69,13 @@ class FanOut:
         task.add_done_callback(self._tasks.discard)
 
     async def _work(self) -> None:
+        raised = await caught(self._run_children())
+        if isinstance(raised, Raised):
+            if not self._stopped:
+                self._cut = raised.error  # the engine's own: children give outcomes
+            self._stop()
+
+    async def _run_children(self) -> None:
         for _ in range(2):
             if self._waiting() > 1 and len(self._tasks) < self._limit:
                 self._add_worker()
@@ -76,13 +83,8 @@ class FanOut:
         while self._next < len(outcomes) and not self._stopped:
             number = self._next
             self._next += 1
-            outcome = await caught(self._start(number))
+            outcome = await self._start(number)
             if type(outcome) is not Success:
-                if isinstance(outcome, Raised):
-                    if not self._stopped:
-                        self._cut = outcome.error  # the engine's own: children give outcomes
-                    self._stop()
-                    return
                 if self._stopped and isinstance(outcome, Aborted):
                     outcome = _cancelled(outcome)
                 if self._stops(outcome):
