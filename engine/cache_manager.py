@@ -18,7 +18,7 @@ from typing import TypeAlias
 from .context import AppendValues, ContextChange, ContextUpdate, DeleteKey, SetValue
 from .errors import ConfigurationError, ControlFlowError
 from .outcomes import StepOutcome, Success
-from .step_kinds import CacheBackend
+from .step_config import CacheBackend
 from .usage import NO_METADATA
 from .user_code import Raised, caught, caught_inline, is_cancelled
 from .values import ATOMS, cloned

@@ -16,6 +16,7 @@ from .context_view import plain_of
 from .frame import AnyFrame
 from .journal import Decision, make_decision
 from .policy import ExecutorPort
+from .signatures import positional_count
 from .user_code import Raised, caught, caught_inline
 from .values import ATOMS
 
@@ -38,7 +39,7 @@ class Question:
     def __init__(self, name: str, function: Callable[..., object], offered: int) -> None:
         self.name = name
         self.function = function
-        self._count = min(_positional_count(function), offered)
+        self._count = min(positional_count(function), offered)
         self.takes_context = self._count > 1
         # The callable as a function of the first argument, for when there is no context: what it
         # returns, or `Raised`.
@@ -110,14 +111,3 @@ async def decided(value: object) -> Decision | Raised:
         if isinstance(value, BaseModel):
             value = plain_of(value)
     return make_decision(value, None)
-
-
-def _positional_count(function: Callable[..., object]) -> int:
-    """How many positional arguments ``function`` takes; one, when it tells no signature."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return 1
-    if any(one.kind is one.VAR_POSITIONAL for one in parameters):
-        return 99
-    return sum(one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) for one in parameters)

@@ -13,10 +13,9 @@ from pydantic import BaseModel
 from .errors import BranchNotFound, ConfigurationError
 from .merging import MergeFunction, MergeStrategy
 from .path import BranchKey
-from .step_config import Agent, JSONValue, StepConfig, StepOptions
+from .step_config import Agent, CacheBackend, JSONValue, StepConfig, StepOptions
 from .step_kinds import (
     BranchFailureStrategy,
-    CacheBackend,
     CacheStep,
     ConditionalStep,
     Decider,

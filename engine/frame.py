@@ -238,7 +238,9 @@ def make_execution_frame(
         state_providers,
     )
     step.seal()
-    if context is not None and isinstance(context, PipelineContext):  # which costs, even of None
+    # Flags are dear to look at, and most runs need none.
+    shows = run.facilities and Facility.OUTPUTS in run.facilities
+    if shows and isinstance(context, PipelineContext):
         context = show(copy(context), run)
     own_quota = quota if quota is not None else Quota(limits)
     segments = path.segments + step.own_segments

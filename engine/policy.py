@@ -17,6 +17,7 @@ from .outcomes import FrameOutcome, StepOutcome
 from .path import Segment
 from .quota_manager import QuotaManager
 from .run import Facility
+from .signatures import positional_count
 from .step_history_tracker import StepHistoryTracker
 from .steps import Node
 
@@ -116,8 +117,10 @@ class BoundPolicy(ABC):
     handles: type
 
     def needs(self, step: Node) -> Facility:
-        """Nothing of its own."""
-        return Facility.NONE
+        """What the functions that the step asks need: the context, if they take it."""
+        asked = [one for one in step.deciders if one is not None]
+        takes_context = any(positional_count(one) > 1 for one in asked)
+        return Facility.CONTEXT if takes_context else Facility.NONE
 
     async def execute(self, core: ExecutorPort, frame: AnyFrame) -> StepOutcome:
         """Run ``frame`` and say how it ended."""

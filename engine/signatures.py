@@ -181,3 +181,14 @@ def type_names(classes: tuple[type, ...]) -> str:
 
 
 _ABSTRACT = frozenset({numbers.Integral, numbers.Real, numbers.Complex})
+
+
+def positional_count(function: Callable[..., object]) -> int:
+    """How many positional arguments ``function`` takes; one, when it tells no signature."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return 1
+    if any(one.kind is one.VAR_POSITIONAL for one in parameters):
+        return 99
+    return sum(one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) for one in parameters)

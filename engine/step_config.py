@@ -153,6 +153,19 @@ class Plugin(Protocol):
         """
 
 
+@runtime_checkable
+class CacheBackend(Protocol):
+    """Where a `CacheStep` keeps what its step gave: one `CacheEntry` a key, as it is given."""
+
+    @property
+    def get(self) -> Callable[[str], object]:
+        """The value of a key, or ``None``; may be async."""
+
+    @property
+    def set(self) -> Callable[[str, object], object]:
+        """Keep a value under a key; may be async."""
+
+
 class StepOptions(TypedDict, total=False):
     """What `Step.from_callable` and ``@step`` take: fields of `Step` and of `StepConfig`."""
 

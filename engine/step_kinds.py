@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum
-from typing import ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import ClassVar, Literal, TypeAlias
 
 from pydantic import BaseModel, PydanticUserError, TypeAdapter
 
@@ -21,7 +21,7 @@ from .declarations import (
 from .errors import ConfigurationError
 from .merging import MergeFunction, MergeStrategy
 from .path import BranchKey
-from .step_config import Agent, JSONValue, StepConfig
+from .step_config import Agent, CacheBackend, JSONValue, StepConfig
 from .steps import AnyStep, InT_contra, Node, OutT_co, Step
 from .usage import UsageLimits
 
@@ -109,6 +109,16 @@ class LoopStep(ContainerStep[InT_contra, OutT_co]):
         return (following if after_first else first) is None
 
     @property
+    def deciders(self) -> Sequence[Decider | None]:
+        """The exit condition and the mappers."""
+        return (
+            self.exit_condition_callable,
+            self.initial_input_to_loop_body_mapper,
+            self.iteration_input_mapper,
+            self.loop_output_mapper,
+        )
+
+    @property
     def inner(self) -> Sequence[Node]:
         """The body."""
         return (self.loop_body_pipeline,)
@@ -187,6 +197,11 @@ class BranchingStep(ContainerStep[InT_contra, OutT_co]):
             check_count(self, "max_concurrency", self.max_concurrency)
 
     @property
+    def deciders(self) -> Sequence[Decider | None]:
+        """The reducer."""
+        return (self.reduce,)
+
+    @property
     def inner(self) -> Sequence[Node]:
         """The branches."""
         return tuple(self.branches.values())
@@ -248,6 +263,11 @@ class ConditionalStep(ContainerStep[InT_contra, OutT_co]):
         return self.branch_input_mapper is None
 
     @property
+    def deciders(self) -> Sequence[Decider | None]:
+        """The condition and the mappers."""
+        return (self.condition_callable, self.branch_input_mapper, self.branch_output_mapper)
+
+    @property
     def inner(self) -> Sequence[Node]:
         """The branches."""
         default = self.default_branch_pipeline
@@ -283,19 +303,6 @@ class HumanInTheLoopStep(ContainerStep[InT_contra, OutT_co]):
     def templates(self) -> Sequence[JSONValue]:
         """The message."""
         return (self.message_for_user,)
-
-
-@runtime_checkable
-class CacheBackend(Protocol):
-    """Where a `CacheStep` keeps what its step gave: one `CacheEntry` a key, as it is given."""
-
-    @property
-    def get(self) -> Callable[[str], object]:
-        """The value of a key, or ``None``; may be async."""
-
-    @property
-    def set(self) -> Callable[[str, object], object]:
-        """Keep a value under a key; may be async."""
 
 
 UNDEFINING = {"undefining": True}

@@ -111,6 +111,11 @@ class Step(Generic[InT_contra, OutT_co]):
         """What the step may run inside: branches, bodies, its fallback."""
         return () if self.fallback_step is None else (self.fallback_step,)
 
+    @property
+    def deciders(self) -> Sequence[Callable[..., object] | None]:
+        """The functions that the step asks; their second argument may be the context."""
+        return ()
+
     def hands_on(self, after_first: bool) -> bool:
         """Whether what is inside gets the step's input, or the output before, as it is."""
         return True
@@ -287,6 +292,7 @@ class Pipeline(Generic[InT_contra, OutT_co]):
     templates: ClassVar[Sequence[JSONValue]] = ()
     shape: ClassVar[CallShape | None] = None
     own_segments: ClassVar[tuple[Segment, ...]] = ()
+    deciders: ClassVar[Sequence[Callable[..., object] | None]] = ()
     as_step: ClassVar[Callable[..., ImportStep[object, object]]]
 
     @property

@@ -264,3 +264,18 @@ def test_what_cannot_be_copied_may_stand_in_a_context_as_long_as_no_step_reads_i
     lock = threading.Lock()
     runner = Flujo(echo, context_model=Holding, initial_context_data={"lock": lock})
     assert wait(awaited(runner, 1)).output == 1
+
+
+def test_a_condition_sees_what_steps_gave_and_the_run(wait: Wait) -> None:
+    seen: list[tuple[dict[str, object], str]] = []
+
+    def done(output: int, context: PipelineContext) -> bool:
+        seen.append((dict(context.step_outputs), context.status))
+        return output >= 2
+
+    plus_one: Step[int, int] = Step.from_callable(lambda number: number + 1, name="plus_one")
+    result = wait(Flujo(Step.loop_until("loop", plus_one, done)).run_async(0).result())
+    assert seen == [({"plus_one": 1}, "running"), ({"plus_one": 2}, "running")]
+    assert result.final_pipeline_context.step_outputs == {"plus_one": 2, "loop": 2}
+    assert result.final_pipeline_context.status == "completed"
+    assert result.final_pipeline_context.run_id == result.run_id
