@@ -20,8 +20,8 @@ demo: $(STAMP) ## run the quickstart notebook on this machine's packages, into b
 test: $(STAMP) ## every test
 	@$(PY) -m pytest
 
-test-fast: $(STAMP) ## the tests that start no kernel and install nothing, under 30 seconds
-	@$(PY) -m pytest -n 2 -m "not kernel and not install"
+test-fast: $(STAMP) ## the tests that need no kernel, no install and few examples, under 30 seconds
+	@$(PY) -m pytest -n 2 -m "not kernel and not install and not thorough"
 
 typecheck: $(STAMP) build/typing ## mypy, strict
 	@$(PY) -m mypy

@@ -11,13 +11,17 @@ import pytest
 from tests.notebook import Notebook, fresh_notebook
 
 HERE = Path(__file__).parent
-WITH_KERNELS = (HERE / "kernel", HERE / "notebooks")
+MARKED = {
+    "kernel": (HERE / "kernel", HERE / "notebooks"),
+    "thorough": (HERE / "properties", HERE / "slices", HERE / "adapters"),
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if any(item.path.is_relative_to(folder) for folder in WITH_KERNELS):
-            item.add_marker(pytest.mark.kernel)
+        for mark, folders in MARKED.items():
+            if any(item.path.is_relative_to(folder) for folder in folders):
+                item.add_marker(mark)
 
 
 @pytest.fixture(scope="module", autouse=True)
