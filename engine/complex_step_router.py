@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from .context import ContextUpdate
 from .deciders import CONTEXT, Question
-from .errors import BranchNotFound, ContextUpdateError
+from .errors import BranchNotFound, ContextUpdateError, FlujoError
 from .fan_out import FannedOut, FanOut
 from .frame import AnyFrame, branch_frame
 from .outcomes import (
@@ -234,9 +234,11 @@ class _Together:
             results = [self._result_of(name, one) for name, one in self.ends]
             asked = await self.router.reduce.ask(core, frame, context, results, CONTEXT)
             if isinstance(asked, Raised):
-                return self._failed(core.failures.cause_of(asked.error))
+                return self._failed(asked.error)
             output = asked.value
             if isinstance(output, StepResult):
+                if not output.success:
+                    return self._failed(FlujoError(output.feedback or "the reducer gave a failure"))
                 output = output.output
             context = context and core.contexts.merge(context, asked.update)
         update = None
@@ -285,7 +287,7 @@ class _Together:
     def _failed(self, error: BaseException) -> StepOutcome:
         failed = self.core.failures.build(
             self.frame,
-            self.core.failures.cause_of(error),
+            error,
             latency_s=perf_counter() - self.started,
             children=self.children,
         )

@@ -167,7 +167,7 @@ class ExecutorCore:
         self.plan(frame)
         given = await caught(self.run(frame))
         if isinstance(given, Raised):
-            return self.failures.build(frame, self.failures.cause_of(given.error))
+            return self.failures.build(frame, given.error)
         if isinstance(given, Chunk):
             raise PolicyContractError("a run cannot end with a Chunk")
         if isinstance(given, Success) and given.update is not None and frame.context is not None:

@@ -23,7 +23,7 @@ from .outcomes import (
     make_success,
 )
 from .output_sinks import with_output
-from .passing import gone_past, passed_on
+from .passing import failed, gone_past, passed_on
 from .policy import ExecutorPort
 from .step_kinds import MapStep
 from .steps import steps_of
@@ -48,7 +48,7 @@ class MapExecutor:
         started = perf_counter()
         items = self._items_of(frame)
         if isinstance(items, Raised):
-            return self._failed(frame, started, items.error, ())
+            return failed(self.core, frame, started, items.error, ())
         body, segments = self.body, self.body.own_segments
         call = self.core.calls(frame)[body]
         limit = self.step.max_concurrency
@@ -115,20 +115,22 @@ class MapExecutor:
     ) -> StepOutcome:
         children = [outcome for outcome in fanned.outcomes if outcome is not None]
         if fanned.cut is not None:
-            return self._failed(frame, started, fanned.cut, children)
+            return failed(self.core, frame, started, fanned.cut, children)
         others = [one for one in children if type(one) is not Success]
         aborted = [one for one in others if isinstance(one, Aborted)]
         # What was cancelled with its siblings is not what ended the map.
         aborted.sort(key=lambda one: one.reason is AbortReason.CANCELLED)
-        failed = [one for one in others if isinstance(one, Failure) and not self.keeps]
+        failures = [one for one in others if isinstance(one, Failure) and not self.keeps]
         paused = [one for one in others if isinstance(one, Paused)]
         metadata = {"items": len(fanned.outcomes)}
         latency = perf_counter() - started
-        if aborted and not (failed and aborted[0].reason is AbortReason.CANCELLED):
+        if aborted and not (failures and aborted[0].reason is AbortReason.CANCELLED):
             return passed_on(aborted[0], frame, children, latency, metadata)
-        if failed:
-            told = f"item [{failed[0].index}] failed: {failed[0].feedback}"
-            return replace(passed_on(failed[0], frame, children, latency, metadata), feedback=told)
+        if failures:
+            told = f"item [{failures[0].index}] failed: {failures[0].feedback}"
+            return replace(
+                passed_on(failures[0], frame, children, latency, metadata), feedback=told
+            )
         if paused:
             told = "; ".join(one.message for one in paused)
             passed = passed_on(paused[0], frame, children, latency, metadata)
@@ -149,11 +151,11 @@ class MapExecutor:
                 self.core.contexts.merge_branches, base, updates, MergeStrategy.CONTEXT_UPDATE
             )
             if isinstance(merged, Raised):
-                return self._failed(frame, started, merged.error, children)
+                return failed(self.core, frame, started, merged.error, children)
             update = merged
         sunk = caught_inline(with_output, self.core, self.step, base, update, output)
         if isinstance(sunk, Raised):
-            return self._failed(frame, started, sunk.error, children)
+            return failed(self.core, frame, started, sunk.error, children)
         return make_success(
             self.step,
             frame.segments,
@@ -171,14 +173,3 @@ class MapExecutor:
         if isinstance(outcome, BackgroundLaunched):
             return item
         return self.core.history.result_of(outcome, frame.path)
-
-    def _failed(
-        self,
-        frame: AnyFrame,
-        started: float,
-        error: BaseException,
-        children: list[StepOutcome] | tuple[()],
-    ) -> StepOutcome:
-        cause = self.core.failures.cause_of(error)
-        latency = perf_counter() - started
-        return self.core.failures.build(frame, cause, latency_s=latency, children=children)

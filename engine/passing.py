@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from time import perf_counter
 from typing import TypeVar
 
 from .errors import PolicyContractError
@@ -68,3 +69,15 @@ def passed_on(
     if isinstance(passed, Paused):
         return replace(passed, schema=None)  # it is the child that asks
     return passed
+
+
+def failed(
+    core: ExecutorPort,
+    frame: AnyFrame,
+    started: float,
+    error: BaseException,
+    children: Sequence[StepOutcome] = (),
+) -> StepOutcome:
+    """The outcome of ``frame``, begun at ``started``, when ``error`` ended it."""
+    latency = perf_counter() - started
+    return core.failures.build(frame, error, latency_s=latency, children=children)

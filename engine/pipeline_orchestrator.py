@@ -7,7 +7,7 @@ from typing import cast
 
 from .frame import AnyFrame, planned_child, planned_steps
 from .outcomes import BackgroundLaunched, StepOutcome, Success, make_success
-from .passing import YIELD_EVERY, ended, passed_on, turn
+from .passing import YIELD_EVERY, ended, failed, passed_on, turn
 from .policy import Call, ExecutorPort
 from .run import Facility
 from .steps import AnyPipeline, Node, Pipeline
@@ -49,13 +49,13 @@ class PipelineOrchestrator:
                 children.append(outcome)
                 run.busy += 1
                 if run.busy >= YIELD_EVERY and (cut := await turn(run)) is not None:
-                    return _failed(core, frame, cut, started, children)
+                    return failed(core, frame, started, cut.error, children)
                 if type(outcome) is Success:
                     data = outcome.output
                     if outcome.update is not None and context is not None:
                         merged = caught_inline(core.contexts.merge, context, outcome.update)
                         if isinstance(merged, Raised):
-                            return _failed(core, frame, merged, started, children)
+                            return failed(core, frame, started, merged.error, children)
                         context = merged
                 elif type(outcome) is not BackgroundLaunched:
                     return passed_on(ended(outcome), frame, children, perf_counter() - started)
@@ -77,18 +77,3 @@ class PipelineOrchestrator:
             )
 
         return call
-
-
-def _failed(
-    core: ExecutorPort,
-    frame: AnyFrame,
-    raised: Raised,
-    started: float,
-    children: list[StepOutcome],
-) -> StepOutcome:
-    return core.failures.build(
-        frame,
-        core.failures.cause_of(raised.error),
-        latency_s=perf_counter() - started,
-        children=children,
-    )

@@ -42,8 +42,7 @@ class PolicyInvoker:
                 given = await caught(given)
             latency = perf_counter() - started
             if isinstance(given, Raised):
-                cause = self._failures.cause_of(given.error)
-                return self._failures.build(frame, cause, latency_s=latency)
+                return self._failures.build(frame, given.error, latency_s=latency)
             return self._identified(given, frame, policy, latency)
 
         return call
@@ -86,8 +85,7 @@ class PolicyInvoker:
         if not isinstance(outcome, Chunk):
             told = await caught(events.frame_finished(path, outcome))
             if isinstance(told, Raised):
-                cause = self._failures.cause_of(told.error)
-                return self._failures.build(frame, cause, children=outcome.children)
+                return self._failures.build(frame, told.error, children=outcome.children)
         return outcome
 
 

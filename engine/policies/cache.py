@@ -18,7 +18,7 @@ from ..failure_builder import feedback_of, is_failure
 from ..frame import AnyFrame, planned_child
 from ..outcomes import StepOutcome, Success, make_success
 from ..output_sinks import with_output
-from ..passing import ended, passed_on
+from ..passing import ended, failed, passed_on
 from ..path import Segment, SegmentKind
 from ..placeholders import filled
 from ..policy import BoundPolicy, Call, ExecutorPort
@@ -68,7 +68,7 @@ class _Cached:
         if isinstance(key, Raised):
             cause = self.core.failures.cause_of(key.error)
             if not is_failure(cause):
-                return self._failed(frame, started, cause, ())
+                return failed(self.core, frame, started, cause, ())
             key = _NoKey(feedback_of(cause))
         if isinstance(key, _NoKey):
             return await self._ran_uncached(frame, started, key.because)
@@ -78,7 +78,7 @@ class _Cached:
         if found is None:
             found = await cache.recall(backend, key, partial(self._child, frame, children))
         if isinstance(found, Raised):
-            return self._failed(frame, started, found.error, children)
+            return failed(self.core, frame, started, found.error, children)
         if isinstance(found, Ran):
             return self._ran(frame, started, found.outcome, found.not_cached_because)
         if found.update is not None and frame.context is not None:
@@ -152,7 +152,7 @@ class _Cached:
         if self.step.updates_context or self.step.sink_to is not None:
             sunk = caught_inline(with_output, self.core, self.step, frame.context, update, output)
             if isinstance(sunk, Raised):
-                return self._failed(frame, started, sunk.error, children)
+                return failed(self.core, frame, started, sunk.error, children)
             update = sunk
         return make_success(
             self.step,
@@ -166,14 +166,3 @@ class _Cached:
             output,
             update,
         )
-
-    def _failed(
-        self,
-        frame: AnyFrame,
-        started: float,
-        error: BaseException,
-        children: Sequence[StepOutcome],
-    ) -> StepOutcome:
-        cause = self.core.failures.cause_of(error)
-        latency = perf_counter() - started
-        return self.core.failures.build(frame, cause, latency_s=latency, children=children)

@@ -15,7 +15,7 @@ from ..frame import AnyFrame, planned_child
 from ..journal import Decision
 from ..outcomes import BackgroundLaunched, Failure, StepOutcome, Success, make_success
 from ..output_sinks import with_output
-from ..passing import ended, passed_on
+from ..passing import ended, failed, passed_on
 from ..policy import BoundPolicy, Call, ExecutorPort
 from ..step_kinds import ConditionalStep
 from ..steps import Node
@@ -54,20 +54,20 @@ class _Conditional:
             if type(key) not in PLAIN_KEYS:
                 asked = await decided(key)
                 if isinstance(asked, Raised):
-                    return self._failed(frame, started, asked.error)
+                    return failed(self.core, frame, started, asked.error)
                 key = asked.value
         else:
             asked = await self.key.ask(self.core, frame, context, data, CONTEXT)
             if isinstance(asked, Raised):
-                return self._failed(frame, started, asked.error)
+                return failed(self.core, frame, started, asked.error)
             key, context = asked.value, self._merged(context, asked)
         chosen = self.table.choose(key)
         if isinstance(chosen, BranchNotFound):
-            return self._failed(frame, started, BranchNotFound(f"{chosen} (at {frame.path})"))
+            return failed(self.core, frame, started, BranchNotFound(f"{chosen} (at {frame.path})"))
         if self.enter is not None:
             entered = await self.enter.ask(self.core, frame, context, data, CONTEXT)
             if isinstance(entered, Raised):
-                return self._failed(frame, started, entered.error)
+                return failed(self.core, frame, started, entered.error)
             data, context = entered.value, self._merged(context, entered)
         node = chosen.node
         child = planned_child(frame, frame, chosen.segments, None, node, data, context, 1, None)
@@ -118,13 +118,13 @@ class _Conditional:
         if self.leave is not None:
             left = await self.leave.ask(self.core, frame, context, output, chosen.key, CONTEXT)
             if isinstance(left, Raised):
-                return self._failed(frame, started, left.error, outcome)
+                return failed(self.core, frame, started, left.error, (outcome,))
             output, context = left.value, self._merged(context, left)
         base = frame.context
         update = None if base is None or context is None else self.core.contexts.net(base, context)
         sunk = caught_inline(with_output, self.core, self.step, base, update, output)
         if isinstance(sunk, Raised):
-            return self._failed(frame, started, sunk.error, outcome)
+            return failed(self.core, frame, started, sunk.error, (outcome,))
         latency = perf_counter() - started
         return make_success(
             self.step,
@@ -143,10 +143,3 @@ class _Conditional:
         if context is None or decision.update is None:
             return context
         return self.core.contexts.merge(context, decision.update)
-
-    def _failed(
-        self, frame: AnyFrame, started: float, error: BaseException, *children: StepOutcome
-    ) -> StepOutcome:
-        cause = self.core.failures.cause_of(error)
-        latency = perf_counter() - started
-        return self.core.failures.build(frame, cause, latency_s=latency, children=children)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from flujo_nb.engine.frame import make_execution_frame
 from flujo_nb.engine.hooks import FrameStarted
 from flujo_nb.engine.outcomes import Failure, RunStatus, Success
 from flujo_nb.engine.policies.parallel import ParallelStepExecutor
+from flujo_nb.engine.results import StepResult
 from flujo_nb.engine.step_kinds import BranchFailureStrategy, ParallelStep
 from flujo_nb.engine.steps import Node, Step
 from tests.engine.containers import failing_late
@@ -258,3 +260,13 @@ def test_a_failure_beats_a_pause_and_under_ignore_it_does_not(wait: Wait) -> Non
     assert wait(runner_of(propagating).run_async(1).result()).status is RunStatus.FAILED
     ignoring = parallel("outer", {"asks": ASK, "fails": failing_late}, on_branch_failure=IGNORE)
     assert wait(runner_of(ignoring).run_async(1).result()).status is RunStatus.PAUSED
+
+
+def test_a_reducer_that_gives_a_failed_result_fails_the_step(wait: Wait) -> None:
+    def reduce(results: list[StepResult]) -> StepResult:
+        return replace(results[0], success=False, feedback="none is good enough")
+
+    both = parallel("both", {"a": echo, "b": echo}, reduce=reduce)
+    result = wait(runner_of(both).run_async(1).result())
+    assert result.status is RunStatus.FAILED
+    assert "none is good enough" in str(result.step_history[0].feedback)

@@ -9,8 +9,8 @@ import pytest
 
 from tests.kernel.harness import Cell, Kernel
 
-# Without the handler of this project a kernel takes four seconds and more.
-LIMIT_S = 1.5
+LIMIT_S = 0.5
+TRIES = 3  # a loaded machine may be late once
 LATE_S = 3.0
 
 STEPS = f"""
@@ -102,14 +102,17 @@ def loaded(kernel: Kernel) -> Kernel:
 
 def ended(kernel: Kernel, node: str, code: str) -> Cell:
     """A cell that runs ``node`` and was interrupted in it, soon enough; the next one works."""
-    kernel.check(f"late.clear()\nouter = {node}")
-    running = kernel.start(code)
-    kernel.wait_for(running, "started")
-    took = kernel.interrupted(running)
-    assert running.status == "error"
-    assert took <= LIMIT_S
-    assert kernel.check("await flujo.run(one, input=3)\nflujo.head.output").result == "3"
-    return running
+    took = []
+    for _ in range(TRIES):
+        kernel.check(f"late.clear()\nouter = {node}")
+        running = kernel.start(code)
+        kernel.wait_for(running, "started")
+        took.append(kernel.interrupted(running))
+        assert running.status == "error"
+        assert kernel.check("await flujo.run(one, input=3)\nflujo.head.output").result == "3"
+        if took[-1] <= LIMIT_S:
+            return running
+    raise AssertionError(f"each press took longer than {LIMIT_S} s: {took}")
 
 
 def assert_recorded(kernel: Kernel, cell: Cell) -> None:
