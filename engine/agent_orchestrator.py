@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 from .attempt import Attempted, Attempts
 from .errors import FallbackFailed, PipelineAbortSignal, RateLimited
-from .failure_builder import feedback_of, is_failure, is_retryable
+from .failure_builder import feedback_of, is_failure, is_retryable, not_noted
 from .fallback_handler import FallbackHandler, FellBack, NoFallback
 from .frame import AnyFrame, planned_child, retry_frame
 from .journal import Decision
@@ -149,6 +149,10 @@ class _Retries:
             decision = decide_retry(error, attempt, step.max_retries, step.config, seed)
             if isinstance(decision, Again):
                 wait_s = decision.after_s
+                if trial.spent is not FREE and frame.run.journal is not None:
+                    noted = await caught(frame.run.journal.attempted(frame.path, trial.spent))
+                    if isinstance(noted, Raised):
+                        return not_noted(self.core.failures, frame, noted.error)
                 continue
             given_up = self._given_up(frame, error, trial, attempt, spent, started)
             if fallback is None or not isinstance(given_up, Failure):
@@ -204,7 +208,7 @@ class _Retries:
             )
         fell = FellBack(decision.depth, failure.feedback, failure.attempts, failure.usage)
         if frame.run.journal is not None:
-            frame.run.journal.decide(frame.path, _FALLBACK, Decision(fell))
+            frame.run.journal.decide(frame.path, _FALLBACK, Decision(fell))  # plain data
         return fell
 
     async def _fall_back(

@@ -82,7 +82,7 @@ class Question:
                 plain = type(value) in ATOMS
                 decision = make_decision(value, None) if plain else await decided(value)
         if journal is not None and not isinstance(decision, Raised):
-            journal.decide(frame.path, self.name, decision, number)
+            return journal.decide(frame.path, self.name, decision, number) or decision
         return decision
 
     async def _asked_with(

@@ -7,10 +7,10 @@ import functools
 import inspect
 import operator
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from types import CellType, FunctionType, MethodType
-from typing import TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from pydantic import BaseModel
 from pydantic.fields import ModelPrivateAttr
@@ -30,6 +30,34 @@ _DESCRIBED = frozenset(
 
 Parts: TypeAlias = Sequence[tuple[str, object]]
 """Labels and what stands there: ``[0]``, ``.name``."""
+
+
+class MadeOf(NamedTuple):
+    """The parts of an agent, by label; ``holds()`` while they are the same objects."""
+
+    parts: Parts
+    holds: Callable[[], bool]
+
+
+@runtime_checkable
+class Defined(Protocol):
+    """An agent that says itself what it is."""
+
+    @property
+    def definition_digest(self) -> Callable[[], str]:
+        """Gives a text that is another one whenever the agent would work differently."""
+
+
+@runtime_checkable
+class Described(Defined, Protocol):
+    """An agent that also says what it is made of.
+
+    Its parts count in place of its text, which may tell apart what only one process knows.
+    """
+
+    @property
+    def definition_parts(self) -> Callable[[], MadeOf]:
+        """Gives all the parts that count."""
 
 
 def parts_of(value: object, owned: bool) -> Parts | None:

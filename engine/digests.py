@@ -29,10 +29,14 @@ from types import (
     ModuleType,
     WrapperDescriptorType,
 )
-from typing import Protocol, TypeAlias, cast, runtime_checkable
+from typing import TypeAlias, cast
+
+from pydantic import Secret, SecretBytes, SecretStr
 
 from .code_facts import CodeFacts, facts_of, library_of
 from .definition_parts import (
+    Defined,
+    Described,
     content_of,
     declared_in,
     is_simple_object,
@@ -53,20 +57,12 @@ _STATES: Sightings[bytes] = Sightings(pins=True)
 _NAMES: Sightings[bytes] = Sightings(pins=False)
 _REBOUND: Sightings[dict[str, bytes]] = Sightings(pins=False)
 _BUILT_IN = BuiltinFunctionType | MethodDescriptorType | WrapperDescriptorType
+_SECRET: tuple[type, ...] = (Secret, SecretBytes, SecretStr)
 _ENTRIES = ("__call__", "process", "run", "stream", "validate")
 
 _Look: TypeAlias = Callable[[str, object], object]
 _Watch: TypeAlias = tuple[_Look, str, Callable[[], object]]
 """How to look a name up, the name, and what it stood for."""
-
-
-@runtime_checkable
-class Defined(Protocol):
-    """An agent that says itself what it is."""
-
-    @property
-    def definition_digest(self) -> Callable[[], str]:
-        """Gives a text that is another one whenever the agent would work differently."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +71,15 @@ class Definition:
 
     ``digest`` and ``state`` together tell it from every other step of this process. ``tracked``
     names the functions, classes and constants that count by value, ``untracked`` the rest.
+    ``facts`` are what stands where, by label; what has no label is a function or class whose own
+    facts follow.
     """
 
     digest: str
     state: str
     tracked: tuple[str, ...]
     untracked: tuple[str, ...]
+    facts: tuple[tuple[str, object], ...] = field(repr=False)
     watches: tuple[_Watch, ...] = field(repr=False)
     checks: tuple[Callable[[], bool], ...] = field(repr=False)
 
@@ -100,14 +99,17 @@ def definition_of(node: Node) -> Definition:
     return definition_of_parts([(name_of(node), node)])
 
 
-def definition_of_parts(parts: Iterable[tuple[str, object]]) -> Definition:
-    """Take the definition of what is made of ``parts``, each under its name, and owns them."""
+def definition_of_parts(parts: Iterable[tuple[str, object]], with_state: bool = True) -> Definition:
+    """Take the definition of what is made of ``parts``, each under its name, and owns them.
+
+    Without ``with_state`` its ``state`` says nothing, and nothing untracked is looked into.
+    """
     declared, state = _Survey(), _Survey(deep=True)
     for name, part in parts:
-        declared.take(name, name)
+        declared.hash.update(encoded(name))
         declared.take(name, part, owned=True)
     declared.finish()
-    for name, value in declared.left:
+    for name, value in declared.left if with_state else ():
         state.take(name, value)
     state.finish()
     state.hash.update(encoded((declared.notes, state.notes)))
@@ -116,6 +118,7 @@ def definition_of_parts(parts: Iterable[tuple[str, object]]) -> Definition:
         state.hash.hexdigest(),
         tuple(declared.tracked),
         tuple(declared.untracked),
+        tuple(declared.facts),
         (*declared.watches, *state.watches),
         (*declared.checks, *state.checks),
     )
@@ -131,6 +134,7 @@ class _Survey:
         self.hash = blake2b(digest_size=32)
         self.tracked: dict[str, None] = {}
         self.untracked: dict[str, None] = {}
+        self.facts: list[tuple[str, object]] = []
         self.left: list[tuple[str, object]] = []
         self.notes: list[bytes] = []
         self.watches: list[_Watch] = []
@@ -158,18 +162,23 @@ class _Survey:
             self._constant(name, value)
         elif isinstance(value, Enum):
             self._write("member", value.name)
+            self.facts.append((name, value))
             self.take(name, type(value))
         elif isinstance(value, FunctionType | type) or is_node(value):
+            self.facts.append((name, value))
             if self._is_new("reference", value):
                 self._waiting.append((name, value))
         elif isinstance(value, ModuleType):
+            self.facts.append((name, value))
             self._write("module", value.__name__, library_of(value))
         elif isinstance(value, _BUILT_IN):
+            self.facts.append((name, value))
             self._write("built-in", value.__qualname__)
             if isinstance(value, BuiltinFunctionType):
-                self.take(name, value.__self__, owned=True)
+                self.take(name, value.__self__)
         elif type(value).__module__ == "typing" and typing.get_origin(value) is None:
             self._write("typing", repr(value))
+            self.facts.append((name, repr(value)))
         elif isinstance(value, Defined) and hasattr(type(value), "definition_digest"):
             self._agent(name, value)
         else:
@@ -179,14 +188,14 @@ class _Survey:
         if isinstance(value, MethodType):
             self._entries.add(value.__name__)
             owned = True
-        parts = parts_of(value, owned)
+        parts = None if isinstance(value, _SECRET) else parts_of(value, owned)
         if parts is not None:
             self._write("parts", len(parts))
             self.take(name, type(value))
             for label, part in parts:
                 self._write(label)
                 self.take(f"{name}{label}", part, owned)
-        elif owned and is_simple_object(value):
+        elif owned and is_simple_object(value) and not isinstance(value, _SECRET):
             self._object(name, value)
         else:
             self._write("by type")
@@ -239,17 +248,30 @@ class _Survey:
         self.checks.append(holds)
 
     def _constant(self, name: str, value: object) -> None:
-        code = encoded(value)
-        if len(code) > MAX_CONSTANT:
+        try:
+            code = encoded(value)
+        except NotKeyable:  # a date in a zone that has no name
+            code = None
+        if code is None or len(code) > MAX_CONSTANT:
             self._write("by type", class_name(type(value)))
             self._leave(name, value)
         else:
+            self.facts.append((name, value))
             self.hash.update(code)
 
     def _agent(self, name: str, value: Defined) -> None:
+        self.tracked[name] = None
+        if isinstance(value, Described):
+            made_of = value.definition_parts()
+            self._write("agent", class_name(type(value)), len(made_of.parts))
+            for label, part in made_of.parts:
+                self._write(label)
+                self.take(f"{name}{label}", part, owned=True)
+            self._check(made_of.holds)
+            return
         digest = value.definition_digest()
         self._write("agent", class_name(type(value)), digest)
-        self.tracked[name] = None
+        self.facts.append((f"{name}.definition_digest()", digest))
         self._check(lambda: value.definition_digest() == digest)
 
     def _node(self, name: str, node: Node) -> None:
@@ -268,6 +290,7 @@ class _Survey:
             self._write("function", library, function.__module__, function.__qualname__)
         else:
             self.tracked[name] = None
+            self.facts.append(("", function))
             self._write("function", facts.digest)
             self._hints(name, function)
             self._globals(function, facts)
@@ -337,6 +360,7 @@ class _Survey:
             return
         name = kind.__name__
         self.tracked[name] = None
+        self.facts.append(("", kind))
         self._write("class", kind.__qualname__)
         for base in kind.__bases__:
             self.take(base.__name__, base)
@@ -351,9 +375,11 @@ class _Survey:
                 self.take(f"{name}.{key}", member)
 
     def _hints(self, name: str, value: FunctionType | type) -> None:
+        count = len(self.facts)
         for key, hint in inspect.get_annotations(value).items():
             self._write(key)
             self.take(f"{name}: {key}", hint, owned=True)
+        del self.facts[count:]  # they are read off the function or class itself
 
 
 def _told(name: str, value: object) -> str:

@@ -83,6 +83,10 @@ class StepStillRunning(StepTimeout):
     """A synchronous attempt timed out and its thread cannot be stopped, so none may follow."""
 
 
+class StepInDoubt(FlujoError):
+    """A step that may run once only began, nobody knows how it ended, and it was told to fail."""
+
+
 class StepExited(FlujoError):
     """A step called ``sys.exit``."""
 
@@ -234,3 +238,104 @@ class UsageLimitExceededError(FlujoError):
     def __init__(self, message: str, result: PipelineResult | None = None) -> None:
         super().__init__(message)
         self.result = result
+
+
+# Stores, and what is kept there.
+
+
+class StoreError(FlujoError):
+    """A store could not do what was asked; nothing was acknowledged.
+
+    When it ended a run, ``result`` is how far that had come.
+    """
+
+    result: PipelineResult | None = None
+
+
+class StoreBusy(StoreError):
+    """Another process held the store's lock for longer than the time-out."""
+
+
+class StoreRefused(StoreError):
+    """A file is no store that this version can use: corrupt, foreign or newer. It is untouched."""
+
+
+class StoreFailed(StoreError):
+    """The file system refused a read or a write: disk full, read-only, an input/output error."""
+
+
+class NoSuchRun(StoreError):
+    """The store was read, and holds no run of that id."""
+
+
+class RunExists(StoreError):
+    """A new run was to get the id of another."""
+
+
+class RunHeld(StoreError):
+    """Another process is executing the run."""
+
+
+class LeaseLost(StoreError):
+    """Another process took the run over, so this one may not write to it any more."""
+
+
+class ValueNotSaved(FlujoError):
+    """A value cannot be saved so that it comes back equal.
+
+    ``where`` leads to the part that cannot, from the value's name (``output.items[3].conn``);
+    ``kind`` is that part's type and ``reason`` why.
+    """
+
+    def __init__(self, where: str, kind: str, reason: str) -> None:
+        super().__init__(f"{where} ({kind}) cannot be saved: {reason}")
+        self.where = where
+        self.kind = kind
+        self.reason = reason
+
+
+class ValueNotRead(FlujoError):
+    """A saved value cannot be read back here."""
+
+
+class TypeNotDefined(ValueNotRead):
+    """A saved value is of a class that this process does not know yet."""
+
+
+class SecretNeeded(ValueNotRead):
+    """A saved value refers to a secret that neither the resources nor the environment have."""
+
+
+class DefinitionChanged(ResumeError):
+    """Steps were edited whose outcomes are recorded; nothing has run.
+
+    ``paths`` are where those stand.
+    """
+
+    def __init__(self, message: str, paths: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.paths = paths
+
+
+class InputChanged(ResumeError):
+    """A step whose outcome is recorded was given another input than then."""
+
+
+class RunInputMismatch(ResumeError):
+    """A known run was started with another input."""
+
+
+class ReplayMismatch(ResumeError):
+    """A replay came to something that is not as it was recorded; the message shows the first."""
+
+
+class ValueGone(ResumeError):
+    """A step needs a value that was only in memory; ``path`` is where it was made."""
+
+    def __init__(self, message: str, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class RunSetAside(ResumeError):
+    """A run's resumes came to nothing, again and again, and nobody said that it shall go on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from pydantic import BaseModel
@@ -56,7 +56,7 @@ class ExecutorCore:
         self.failures = FailureBuilder()
         self.history = StepHistoryTracker(self.contexts.merge)
         self._hydration = HydrationManager(self.failures, self.contexts.merge)
-        recorder = Recorder()
+        recorder = Recorder(self.failures, self.contexts)
         invoker = PolicyInvoker(self.failures)
         self._policies = (registry or built_in_policies()).table()
         self._known: dict[Node, _Known] = {}
@@ -126,13 +126,17 @@ class ExecutorCore:
             needs |= Facility.REFERENCES
         return needs & ~Facility.CONTEXT
 
+    def nodes_of(self, node: Node) -> Sequence[Node]:
+        """``node`` and all that it may run inside."""
+        return (*_inside(node), node)
+
     def _known_of(self, node: Node, depth: int) -> _Known:
         known = self._known.get(node)
         if known is None:
             policy = self._policies.policy_of(type(node))
             # Of a policy that does not say, anything may be expected.
             needs = policy.needs(node) if isinstance(policy, NeedingPolicy) else Facility.JOURNAL
-            if node.in_background:
+            if node.in_background or node.once:
                 needs |= Facility.JOURNAL  # of what it has done, should it fail or pause
             height = 0
             for inner in node.inner if depth < 4 * MAX_CONTAINERS_DEEP else ():
@@ -155,7 +159,7 @@ class ExecutorCore:
         """
         calls = self.calls(frame)
         if frame.step not in calls:
-            for node in (*_inside(frame.step), frame.step):  # itself last: it says all is done
+            for node in self.nodes_of(frame.step):  # itself last: it says all is done
                 calls[node]
 
     async def run_root(self, frame: AnyFrame) -> FrameOutcome:

@@ -10,6 +10,7 @@ from typing import TypeAlias, TypedDict
 from .errors import (
     ConfigurationError,
     ContextError,
+    FlujoError,
     NonRetryableError,
     PausedException,
     PipelineAbortSignal,
@@ -18,6 +19,7 @@ from .errors import (
     StepInterrupted,
     StepStillRunning,
     StepTimeout,
+    StoreError,
     TemplateResolutionError,
     TypeMismatchError,
     UnusableOutput,
@@ -28,7 +30,7 @@ from .outcomes import Aborted, AbortReason, Failure, FailureKind, Paused, StepOu
 from .path import Segment
 from .steps import Node
 from .usage import Usage
-from .user_code import Raised, caught_inline, is_cancelled
+from .user_code import is_cancelled, message_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +136,28 @@ class FailureBuilder:
         return StepInterrupted() if isinstance(error, KeyboardInterrupt) else error
 
 
+def held(frame: AnyFrame, error: FlujoError) -> Aborted:
+    """The end of ``frame`` when its run must not go on, because of what is recorded or cannot be.
+
+    No row of the table: in a step's own code the same error is that step's failure.
+    """
+    return Aborted(
+        reason=AbortReason.HELD,
+        message=message_of(error),
+        error=error,
+        step=frame.step,
+        segments=frame.segments,
+        index=frame.index,
+    )
+
+
+def not_noted(
+    failures: FailureBuilder, frame: AnyFrame, error: BaseException
+) -> Failure | Paused | Aborted:
+    """The end of ``frame`` when ``error`` kept something of it from becoming durable."""
+    return held(frame, error) if isinstance(error, StoreError) else failures.build(frame, error)
+
+
 def is_retryable(error: BaseException) -> bool:
     """Whether another attempt may follow ``error``; after a group, if it may after each of it."""
     if isinstance(error, BaseExceptionGroup):
@@ -151,12 +175,6 @@ def feedback_of(error: BaseException) -> str:
     """The error in one line, as a retry and a reader get it: ``KeyError: 'rows'``."""
     text = " ".join(message_of(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def message_of(error: BaseException) -> str:
-    """What the error says, or nothing when it cannot say it."""
-    said = caught_inline(str, error)
-    return "" if isinstance(said, Raised) else said
 
 
 def _row_of(error: BaseException) -> _Row:

@@ -57,6 +57,7 @@ class FallbackHandler:
         fallback = step.fallback_step
         if (
             fallback is None
+            or step.once
             or not isinstance(ended, Failure)
             or isinstance(ended.error, _NOT_FOR_FALLBACKS)
         ):

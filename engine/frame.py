@@ -86,6 +86,11 @@ class ExecutionFrame(_Placed, Generic[ContextT]):
         return self.run.run_id
 
     @property
+    def idempotency_key(self) -> str:
+        """What a step may give to another system, so that doing it twice counts once."""
+        return f"{self.run_id}:{self.path}"
+
+    @property
     def resources(self) -> object:
         """What the run was given for its steps: clients, models, connections."""
         return self.run.resources

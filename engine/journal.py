@@ -17,6 +17,7 @@ from .outcomes import Failure, FrameOutcome, Success
 from .path import FramePath, Segment
 from .sealed import draft_of
 from .usage import FREE, Usage
+from .user_code import Raised
 from .values import exactly_equal, own_copy, shown
 
 
@@ -47,6 +48,7 @@ class Journal:
         "_open_behind",
         "_outcomes",
         "_spent",
+        "_started",
         "running",
     )
 
@@ -59,6 +61,7 @@ class Journal:
         self._answers: dict[FramePath, object] = {}
         self.running = False
         self._spent: dict[FramePath, Usage] = {}
+        self._started: set[FramePath] = set()
 
     def final_outcome(self, path: FramePath) -> Success | Failure | None:
         """How the frame at ``path`` ended, if that is final."""
@@ -83,6 +86,8 @@ class Journal:
     def finish(self, path: FramePath, outcome: FrameOutcome) -> None:
         """Note how the frame at ``path`` ended; an earlier end there is superseded."""
         self._outcomes[path.segments] = outcome
+        if self._started and isinstance(outcome, Success | Failure):
+            self._started.discard(path)
         if self._open_behind and isinstance(outcome, Success):
             self._open_behind.discard(path.segments)
 
@@ -103,9 +108,22 @@ class Journal:
 
     def decide(
         self, path: FramePath, name: str, decision: Decision, number: int | None = None
-    ) -> None:
-        """Note a decision of the frame at ``path``."""
+    ) -> Raised | None:
+        """Note a decision of the frame at ``path``; `Raised` when it cannot be kept."""
         self._decisions[path.segments, name, number] = decision
+        return None
+
+    async def attempted(self, path: FramePath, used: Usage) -> None:
+        """Note that an attempt of the frame at ``path`` failed and used something."""
+
+    async def start(self, path: FramePath, once: bool, estimate: Usage = FREE) -> None:
+        """Note that the frame at ``path`` begins, which may run ``once`` only or cost something."""
+        if once:
+            self._started.add(path)
+
+    def is_in_doubt(self, path: FramePath) -> bool:
+        """Whether the frame at ``path`` may run once only, and began without a known end."""
+        return path in self._started
 
     @property
     def answers(self) -> Mapping[FramePath, object]:

@@ -75,7 +75,7 @@ class MapExecutor:
                 return cast(list[object], known.value)
         items = caught_inline(self._listed, frame)
         if journal is not None and not isinstance(items, Raised):
-            journal.decide(frame.path, "items", Decision(items))
+            return journal.decide(frame.path, "items", Decision(items)) or items
         return items
 
     def _listed(self, frame: AnyFrame) -> list[object]:

@@ -83,12 +83,16 @@ class Paused(Outcome):
 
 
 class AbortReason(Enum):
-    """What ended a run before its end."""
+    """What ended a run before its end.
+
+    ``HELD``: it must not go on, because what was recorded does not fit, or nothing can be recorded.
+    """
 
     INTERRUPTED = "interrupted"
     CANCELLED = "cancelled"
     QUOTA = "quota"
     SIGNAL = "signal"
+    HELD = "held"
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -97,6 +101,7 @@ class Aborted(Outcome):
 
     reason: AbortReason
     message: str
+    error: BaseException | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -21,9 +21,10 @@ class FrameRecord:
     """What went into a frame, what came out, and which record it continued from.
 
     ``id`` is ``f`` and a number for a command's own frame, and the same with the path below the
-    command for a frame inside it (``f3/words``, ``f3/both/:a/words``). ``context_after`` is
-    ``None`` when the frame did not succeed or the run has no context. ``data`` is ``None`` when
-    ``has_data`` is false: what the frame was given was not kept.
+    command for a frame inside it (``f3/words``, ``f3/both/:a/words``); ``parent`` is the id of the
+    record that it continued from. ``context_after`` is ``None`` when the frame did not succeed or
+    the run has no context. ``data`` is ``None`` when ``has_data`` is false: what the frame was
+    given was not kept. ``absent`` says why an output that there was is not here.
     """
 
     id: str
@@ -35,8 +36,9 @@ class FrameRecord:
     outcome: FrameOutcome
     output: object = None
     context_after: BaseModel | None = None
-    parent: FrameRecord | None = None
+    parent: str | None = None
     has_data: bool = True
+    absent: str | None = None
 
     @property
     def status(self) -> RunStatus:
@@ -51,7 +53,8 @@ class FrameRecord:
     @property
     def has_output(self) -> bool:
         """Whether the output is known: one that was passed on is only as known as the input."""
-        return self.succeeded and (self.has_data or isinstance(self.outcome, Success))
+        known = self.has_data or isinstance(self.outcome, Success)
+        return self.succeeded and known and self.absent is None
 
     @property
     def usage(self) -> Usage:
@@ -68,26 +71,18 @@ class FrameRecord:
         """Why the frame did not succeed, in one line."""
         return feedback_in(self.outcome)
 
-    def line(self) -> Sequence[FrameRecord]:
-        """This record and those it continued from, newest first."""
-        records: list[FrameRecord] = []
-        record: FrameRecord | None = self
-        while record is not None:
-            records.append(record)
-            record = record.parent
-        return records
-
 
 def children_of(record: FrameRecord, contexts: ContextUpdateManager) -> Sequence[FrameRecord]:
     """The records of the frames inside ``record``, with the data and contexts they were given.
 
     Neither is stored. In a pipeline and in a loop a child was given what the one before it left,
     and continues from that one; elsewhere it was given what the frame around it was, if anything
-    tells. The first child's parent is the parent of the frame around it.
+    tells. The first child's parent is the parent of the frame around it. Of a record that was read
+    back its step is not known, and so nothing of what is inside it was given.
     """
     step = record.outcome.step
     folds = step is not None and step.folds
-    hands_on = step is None or step.hands_on(after_first=False)
+    hands_on = step is not None and step.hands_on(after_first=False)
     given = _Given(record.data, record.context, record.has_data and hands_on)
     children: list[FrameRecord] = []
     before = record.parent
@@ -99,7 +94,7 @@ def children_of(record: FrameRecord, contexts: ContextUpdateManager) -> Sequence
         if folds:
             known = child.has_output and (step is None or step.hands_on(after_first=True))
             given = _Given(child.output, child.context_after, known)
-            before = child
+            before = child.id
     return children
 
 
@@ -116,7 +111,7 @@ def _child_of(
     record: FrameRecord,
     outcome: FrameOutcome,
     given: _Given,
-    before: FrameRecord | None,
+    before: str | None,
     contexts: ContextUpdateManager,
 ) -> FrameRecord:
     path = path_of(outcome, record.path)

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
+from typing import cast
 
+from .answers import answer_of
+from .context_update_manager import ContextUpdateManager
 from .ended_run import outputs_in
+from .errors import FlujoError, StoreError, ValueNotSaved
+from .failure_builder import FailureBuilder, held, not_noted
 from .frame import AnyFrame
-from .outcomes import Chunk, Paused, StepOutcome, Success
+from .in_doubt import Verdict, follow, is_in_doubt, is_undecided, question
+from .journal import Journal
+from .outcomes import Aborted, Chunk, FrameOutcome, Paused, StepOutcome, Success
+from .patches import patching
 from .policy import Call
-from .steps import name_of
+from .recall import check_is_there, check_same_end, not_recorded, recalled
+from .run import Facility
+from .step_kinds import CacheStep
+from .steps import AnyStep, name_of
+from .stored_journal import Begun, StoredJournal
+from .usage import FREE
+from .user_code import Raised, caught
 from .values import own_copy
 
 
 class Recorder:
     """Stands around frames in runs that have a journal, or steps that ask for others' outputs."""
+
+    def __init__(self, failures: FailureBuilder, contexts: ContextUpdateManager) -> None:
+        self._failures = failures
+        self._contexts = contexts
 
     async def record(self, frame: AnyFrame, proceed: Call) -> StepOutcome:
         """Give what the run's journal holds for the frame, or else run it and note its end.
@@ -23,21 +42,89 @@ class Recorder:
         journal = frame.run.journal
         if journal is None or _shares_its_path(frame):
             return await proceed(frame)
+        if isinstance(journal, StoredJournal):
+            return await self._record_stored(frame, proceed, journal)
         path = frame.path
         recorded = journal.final_outcome(path)
         if recorded is not None:
-            frame.run.outputs.update(outputs_in((recorded,)))
-            if frame.run.events is not None:
-                await frame.run.events.frame_restored(path, recorded)
-            return recorded
-        answers = journal.answers
-        answered = bool(answers) and path in answers and not frame.step.asks
-        outcome = await proceed(replace(frame, data=own_copy(answers[path])) if answered else frame)
+            return await _restored(frame, recorded)
+        outcome = await self._begun(frame, journal) if frame.step.announced else None
+        if outcome is None:
+            current = _answered(frame, journal)
+            outcome = await proceed(current)
+            if current is not frame and isinstance(outcome, Paused):
+                journal.reopen(path)
+            if frame.step.announced:
+                outcome = _asked_about(frame, outcome)
         if not isinstance(outcome, Chunk):
             journal.finish(path, outcome)
-        if answered and isinstance(outcome, Paused):
-            journal.reopen(path)
+        if is_undecided(outcome):
+            await journal.start(path, True)
         return outcome
+
+    async def _record_stored(
+        self, frame: AnyFrame, proceed: Call, journal: StoredJournal
+    ) -> StepOutcome:
+        """The same; a frame has finished when that is durable."""
+        try:
+            begun = journal.begin(frame.path, frame.step, frame.data)
+            row = journal.recorded(begun) if journal.image.finished else None
+            known = None if row is None else recalled(journal, begun, row, frame)
+            if journal.replaying:
+                return await _replayed(frame, proceed, begun, known)
+            if known is not None:
+                return await _restored(frame, known)
+            if journal.gave_unsaved:
+                check_is_there(frame.data)
+            patch = journal.patch_at(frame.path) if journal.source is not None else None
+            if patch is not None:
+                before = journal.outcome_in_source(frame.path)
+                proceed = patching(proceed, patch, before, self._contexts)
+        except FlujoError as error:
+            return held(frame, error)
+        outcome = await self._begun(frame, journal) if frame.step.announced else None
+        if outcome is None:
+            current = _answered(frame, journal)
+            outcome = await proceed(current)
+            if current is not frame and isinstance(outcome, Paused):
+                journal.reopen(frame.path)
+            if frame.step.announced:
+                outcome = _asked_about(frame, outcome)
+        if isinstance(outcome, Chunk):
+            return outcome
+        try:
+            journal.finish_frame(begun, outcome)
+        except ValueNotSaved as error:
+            outcome = self._failures.build(frame, error, latency_s=outcome.latency_s)
+            journal.finish_frame(begun, outcome)
+        try:
+            if is_undecided(outcome):
+                await journal.start(frame.path, True)
+            await journal.writer.commit(frame.concurrent)
+        except (StoreError, asyncio.CancelledError) as error:
+            return not_noted(self._failures, frame, error)
+        return outcome
+
+    async def _begun(self, frame: AnyFrame, journal: Journal) -> StepOutcome | None:
+        """Note that a step begins that may run once only, or may cost something.
+
+        Or else its outcome: a question, or what a human said, when nobody knows whether it did
+        its work; that it could not be noted.
+        """
+        path, once = frame.path, frame.step.once
+        if once and journal.is_in_doubt(path):
+            if path not in journal.answers:
+                return question(frame)
+            verdict = cast(Verdict, answer_of(journal.answers[path], Verdict, str(path)))
+            decided = follow(verdict, frame, self._failures)
+            if decided is not None:
+                return decided
+            journal.reopen(path)  # it was said for this time only
+        estimate = cast(AnyStep, frame.step).config.estimate.usage() or FREE
+        noted = await caught(journal.start(path, once, estimate))
+        if isinstance(noted, Raised):
+            return not_noted(self._failures, frame, noted.error)
+        return None
 
     async def keep_output(self, frame: AnyFrame, proceed: Call) -> StepOutcome:
         """Keep the output of a step under its name: the newest one of a name holds."""
@@ -45,6 +132,46 @@ class Recorder:
         if isinstance(outcome, Success) and not frame.step.is_sequence:
             frame.run.outputs[name_of(frame.step)] = outcome.output
         return outcome
+
+
+def _answered(frame: AnyFrame, journal: Journal) -> AnyFrame:
+    """The frame with the answer as its input, if it paused by itself and was answered."""
+    answers = journal.answers
+    if not answers or frame.step.asks or frame.path not in answers:
+        return frame
+    return replace(frame, data=own_copy(answers[frame.path]))
+
+
+def _asked_about(frame: AnyFrame, outcome: StepOutcome) -> StepOutcome:
+    """``outcome``, or the question what to do when a step that may run once timed out."""
+    return question(frame) if frame.step.once and is_in_doubt(outcome) else outcome
+
+
+async def _restored(frame: AnyFrame, recorded: FrameOutcome) -> StepOutcome:
+    """``recorded``, which stands for the frame; whoever asks or listens gets to know."""
+    run = frame.run
+    if Facility.OUTPUTS in run.facilities:
+        run.outputs.update(outputs_in((recorded,)))
+    if run.events is not None:
+        await run.events.frame_restored(frame.path, recorded)
+    return recorded
+
+
+async def _replayed(
+    frame: AnyFrame, proceed: Call, begun: Begun, known: FrameOutcome | None
+) -> StepOutcome:
+    """The recorded outcome; nothing runs inside containers either, but pure steps if strict."""
+    if known is None:
+        raise not_recorded(begun)
+    step, journal = frame.step, frame.run.journal
+    goes_inside = step.is_sequence or (step.is_container and not isinstance(step, CacheStep))
+    strict = isinstance(journal, StoredJournal) and journal.strict
+    if not goes_inside and not (strict and cast(AnyStep, step).config.pure):
+        return await _restored(frame, known)
+    outcome = await proceed(frame)
+    if not isinstance(outcome, Chunk | Aborted):
+        check_same_end(known, outcome, begun)
+    return outcome
 
 
 def _shares_its_path(frame: AnyFrame) -> bool:

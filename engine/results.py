@@ -99,10 +99,14 @@ class Resumption:
 
 @dataclass(frozen=True, slots=True)
 class AnswerRecorded:
-    """An answer was taken by a run that is going on elsewhere, and will use it."""
+    """An answer was taken by a run that is going on elsewhere, and will use it.
+
+    ``owner`` is who executes it, when that is known.
+    """
 
     run_id: str
     path: FramePath
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,9 @@ class PipelineResult:
     """How a run ended. Totals count every attempt of every step, failed ones included.
 
     ``paused`` are the questions that a paused run waits for, ``resumption`` what it goes on from;
-    ``background`` tells how its steps in the background stood when it ended.
+    ``background`` tells how its steps in the background stood when it ended. ``restored`` says that
+    the whole run was recorded before, and nothing ran; ``unvisited`` are recorded frames that the
+    program did not come to any more.
     """
 
     run_id: str
@@ -132,6 +138,8 @@ class PipelineResult:
     paused: Sequence[Pause] = ()
     background: Sequence[BackgroundTask] = ()
     hook_errors: Sequence[HookError] = ()
+    restored: bool = False
+    unvisited: Sequence[str] = ()
     resumption: Resumption | None = field(default=None, repr=False, compare=False)
 
     @property

@@ -5,38 +5,30 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from contextlib import aclosing
-from copy import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, ValidationError
 
 from .answers import answer_of
 from .background_task_manager import BackgroundTaskManager
-from .context import PipelineContext, show
-from .ended_run import EndedRun
+from .context import PipelineContext
+from .durable_runner import DurableRunner
+from .durable_runs import DurableRuns
 from .errors import (
     ConfigurationError,
     ContextTypeError,
     PipelineContextInitializationError,
     ResumeError,
-    StepInterrupted,
-    UsageLimitExceededError,
 )
 from .executor_core import ExecutorCore
-from .frame import AnyFrame, make_execution_frame
 from .hooks import Hook, Listener
 from .journal import Journal
 from .outcomes import (
-    Aborted,
-    AbortReason,
-    BackgroundLaunched,
     Chunk,
     FrameOutcome,
     OnChunk,
-    RunStatus,
-    Success,
-    status_of,
 )
 from .path import FramePath
 from .policy_registry import PolicyRegistry
@@ -54,11 +46,16 @@ from .resuming import (
 )
 from .run import Extensions, Facility, new_run_id
 from .run_handle import RunHandle
+from .step_config import JSONValue
 from .step_kinds import ImportStep
-from .steps import Node, Pipeline, Step
+from .steps import Node, Pipeline, Step, name_of
+from .store.sqlite import SqliteStore
+from .stored_journal import Persist
+from .stores import Store
 from .usage import UNLIMITED, Quota, UsageLimits
 from .user_code import Raised, caught_inline
 from .values import cloned
+from .walker import Walker
 
 
 class Flujo:
@@ -68,6 +65,10 @@ class Flujo:
     ``initial_context_data``; ``resources`` reach the steps that ask for them; ``usage_limits``
     bound each run; ``hooks`` listen to its events (see `flujo_nb.engine.hooks`);
     ``state_providers`` load and save what the context refers to (`flujo_nb.engine.references`).
+
+    ``state_backend`` is the store that keeps the runs, or the path of its file: then every frame
+    is durable before anything depends on it, and a run goes on after the death of its process.
+    ``persist`` says what becomes of values that cannot be saved (`Persist`).
 
     A runner that is closed (`aclose`, or ``async with``) waits for steps in the background, or
     cancels them, as each declares.
@@ -84,6 +85,8 @@ class Flujo:
         hooks: Sequence[Listener] = (),
         registry: PolicyRegistry | None = None,
         state_providers: StateProviders | None = None,
+        state_backend: Store | str | Path | None = None,
+        persist: Persist | str = Persist.REQUIRE,
         pipeline_name: str | None = None,
         pipeline_version: str | None = None,
     ) -> None:
@@ -100,13 +103,21 @@ class Flujo:
         self._initial_context_data = _own_copy(initial_context_data or {})
         self._resources = resources
         self._limits = usage_limits
-        self._hooks = tuple(map(Hook.of, hooks))
-        self._providers = dict(state_providers or {})
-        self._name, self._version = pipeline_name, pipeline_version
         self._slices: dict[tuple[str | None, str | None], Node] = {}
         self._tasks = BackgroundTaskManager()
         self._core = ExecutorCore(registry, self._tasks)
         self._history = self._core.history
+        self._walker = Walker(
+            self._core,
+            self._tasks,
+            resources,
+            tuple(map(Hook.of, hooks)),
+            dict(state_providers or {}),
+            pipeline_name,
+            pipeline_version,
+        )
+        about = {"pipeline": pipeline_name or name_of(pipeline), "version": pipeline_version}
+        self._durable = self._durable_on(state_backend, Persist(persist), about)
 
     def run_async(
         self,
@@ -117,12 +128,21 @@ class Flujo:
         only: str | None = None,
         on_chunk: OnChunk | None = None,
         extensions: Extensions | None = None,
+        keep: bool = False,
+        anyway: bool = False,
     ) -> RunHandle:
         """A run, not yet started: await it for its `PipelineResult`, or iterate over it.
 
         Iterating gives every outcome and chunk as it happens, and the `PipelineResult` last.
         ``until`` names the step after which the run ends, ``only`` the one that it consists of.
         ``extensions`` are further parameters for policies, read as ``frame.extensions``.
+
+        With a store, a ``run_id`` that it knows is gone on with (a completed run is only read):
+        with the same input, or none. ``keep`` lets what is recorded stand although steps were
+        edited; ``anyway`` goes on with a run that was set aside.
+
+        Awaiting raises `UsageLimitExceededError`, `StepInterrupted`, and with a store `StoreError`
+        and `ResumeError`: `RunInputMismatch`, `DefinitionChanged`, `InputChanged`, `RunSetAside`.
         """
         node = self._slices.get((until, only))
         if node is None:
@@ -130,6 +150,13 @@ class Flujo:
 
         def start(hooks: tuple[Hook, ...], stream: bool) -> Coroutine[None, None, PipelineResult]:
             request = RunRequest(node, data, run_id, stream, on_chunk, extensions or {})
+            if self._durable is not None:
+                return self._durable.run(request, hooks, keep=keep, anyway=anyway)
+            if run_id and self._tasks.open_count(run_id):
+                raise ConfigurationError(
+                    f"run {run_id} is at work in the background: give another run_id, or resume "
+                    "its result"
+                )
             return self._run(request, hooks)
 
         return RunHandle(start, on_chunk is not None)
@@ -172,6 +199,8 @@ class Flujo:
             result = await self.run_async(data, run_id=run_id)
         finally:
             await self._tasks.settle()
+            if self._durable is not None:
+                await self._durable.aclose()
         late = {task.path: task for task in self._tasks.collect(result.run_id)}
         asked = open_pauses(self._history, tuple(late.values()))
         tasks = {task.path: task for task in result.background} | late
@@ -185,6 +214,8 @@ class Flujo:
     async def aclose(self) -> None:
         """End what is at work in the background, as each step's ``on_close`` says."""
         await self._tasks.close()
+        if self._durable is not None:
+            await self._durable.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -194,12 +225,17 @@ class Flujo:
 
     async def resume_async(
         self,
-        stopped: PipelineResult,
+        stopped: PipelineResult | str,
         answer: object = NO_ANSWER,
         *,
         pause: FramePath | str | None = None,
+        keep: bool = False,
+        anyway: bool = False,
     ) -> PipelineResult | AnswerRecorded:
-        """Go on with a run that paused, or that left something open in the background.
+        """Go on with a run that paused, failed, or left something open in the background.
+
+        With a store any run of it, by its result or its id, with ``keep`` and ``anyway`` as in
+        `run_async`.
 
         ``answer`` goes to the question at the path ``pause``, which is needed only when there are
         several. What had finished is not run again; without an answer, what has failed in the
@@ -210,6 +246,12 @@ class Flujo:
         `AnswerRejected` when the answer is not of the kind that it asks for (it stays open), and
         `AlreadyAnswered`.
         """
+        if self._durable is not None:
+            run_id = stopped if isinstance(stopped, str) else stopped.run_id
+            request = self._request_of(run_id)
+            return await self._durable.resume(request, answer, pause, keep=keep, anyway=anyway)
+        if isinstance(stopped, str):
+            raise ConfigurationError(f"this runner has no store that could hold run {stopped}")
         state = stopped.resumption
         if state is None:
             raise ResumeError(why_not(stopped))
@@ -223,6 +265,38 @@ class Flujo:
         elif state.journal.running or (stopped.paused and not stopped.open_background):
             raise ResumeError(f"run {stopped.run_id} waits for answers: {listed(stopped.paused)}")
         return await self._run(state.request, (), state)
+
+    async def replay(
+        self, run_id: str, data: object = None, *, strict: bool = False
+    ) -> PipelineResult:
+        """Give what a recorded run gave, through today's steps and without running any.
+
+        No agent, tool, cache or provider is asked. ``data``, when given, has to be the recorded
+        input. With ``strict`` the steps that are declared ``pure`` run, and must give the same.
+        Raises `ReplayMismatch` at the first step, definition or input that differs.
+        """
+        request = replace(self._request_of(run_id), data=data)
+        return await self._stored().replay(request, (), strict=strict)
+
+    async def fork(
+        self,
+        source: str,
+        at: FramePath | str,
+        *,
+        run_id: str | None = None,
+        patch: Mapping[str, JSONValue] | None = None,
+    ) -> PipelineResult:
+        """Run again from the frame at ``at`` of a recorded run, as a run of its own.
+
+        What finished before that frame began is kept. ``patch`` changes the frame's input,
+        context or output: ``{"data": …}``, ``{"context": …}`` or ``{"output": …}``, a JSON merge
+        patch. Raises `ResumeError` when nothing is recorded there, and `RunExists`.
+        """
+        request = replace(self._request_of(""), run_id=run_id)
+        return await self._stored().fork(request, at, source, patch)
+
+    def _request_of(self, run_id: str) -> RunRequest:
+        return RunRequest(self._pipeline, None, run_id, False, None, {})
 
     def as_step(self, name: str, *, inherit_context: bool = True) -> ImportStep[object, object]:
         """This runner's pipeline as one step of another; its output is a `PipelineResult`.
@@ -247,65 +321,44 @@ class Flujo:
         """Run, or go on from ``state``; again while questions were answered meanwhile."""
         context = self._new_context(request.data) if state is None else state.context
         facilities = self._core.facilities_of(request.node, context)
-        if state is None and request.run_id and self._tasks.open_count(request.run_id):
-            raise ConfigurationError(
-                f"run {request.run_id} is at work in the background: give another run_id, or "
-                "resume its result"
-            )
+        walk, quota = self._walker.walk, Quota(self._limits)
         if Facility.JOURNAL not in facilities:
-            return await self._once(request, context, Quota(self._limits), None, facilities, hooks)
+            return await walk(request, context, quota, None, facilities, hooks)
         if state is None:
             request = replace(request, run_id=request.run_id or new_run_id())
-            state = Resumption(request, context, Journal(), Quota(self._limits))
+            state = Resumption(request, context, Journal(), quota)
         elif state.quota.limits != (self._limits or UNLIMITED):
             state = replace(state, quota=Quota(self._limits, spent=state.quota.spent))
         journal = state.journal
         journal.running = True
         try:
             while True:
-                result = await self._once(request, context, state.quota, journal, facilities, hooks)
+                result = await walk(request, context, state.quota, journal, facilities, hooks)
                 if not any(pause.path in journal.answers for pause in result.paused):
                     return replace(result, resumption=state) if goes_on(result) else result
         finally:
             journal.running = False
 
-    async def _once(
+    def _durable_on(
         self,
-        request: RunRequest,
-        context: BaseModel,
-        quota: Quota,
-        journal: Journal | None,
-        facilities: Facility,
-        hooks: tuple[Hook, ...],
-    ) -> PipelineResult:
-        frame = make_execution_frame(
-            request.node,
-            request.data,
-            context=context,
-            resources=self._resources,
-            quota=quota,
-            stream=request.stream,
-            on_chunk=request.on_chunk,
-            run_id=request.run_id,
-            extensions=request.extensions,
-            hooks=self._hooks + hooks,
-            journal=journal,
-            facilities=facilities,
-            state_providers=self._providers,
-        )
-        self._core.plan(frame)
-        events = frame.run.events
-        if events is not None:
-            await events.run_started(frame.path, request.data, self._name, self._version)
-        outcome = await self._core.run_root(frame)
-        result = self._result_of(frame, outcome, context)
-        if events is not None:
-            await events.run_finished(frame.path, result)
-            if events.abort_message is not None:
-                result = replace(result, status=RunStatus.ABORTED)
-        if isinstance(outcome, Aborted):
-            _raise_if_stopped(outcome, result)
-        return result
+        backend: Store | str | Path | None,
+        persist: Persist,
+        about: Mapping[str, str | None],
+    ) -> DurableRunner | None:
+        if backend is None or persist is Persist.NEVER:
+            return None
+        store = SqliteStore(backend) if isinstance(backend, str | Path) else backend
+        model = self._context_model or PipelineContext
+        nodes = self._core.nodes_of(self._pipeline)
+        runs = DurableRuns(store, nodes, persist, model, self._resources, about)
+        return DurableRunner(runs, self._walker, self._tasks, self._limits, self._new_context)
+
+    def _stored(self) -> DurableRunner:
+        if self._durable is None:
+            raise ConfigurationError(
+                'this runner has no store: give Flujo(…, state_backend="runs.db")'
+            )
+        return self._durable
 
     def _new_context(self, data: object) -> BaseModel:
         model = self._context_model or PipelineContext
@@ -321,39 +374,6 @@ class Flujo:
                 f"the initial context does not fit {model.__name__}: {where}: {first['msg']}"
             ) from error
 
-    def _result_of(
-        self, frame: AnyFrame, outcome: FrameOutcome, context: BaseModel
-    ) -> PipelineResult:
-        used = frame.quota.spent  # this run's own, so the total of every attempt
-        events = frame.run.events
-        status = status_of(outcome)
-        if events is not None and events.abort_message is not None:
-            status = RunStatus.ABORTED
-        after = context_after(self._core, outcome, context)
-        ended = EndedRun(frame.run_id, status, outcome, frame.run.hitl_history)
-        tasks = self._tasks.collect(frame.run_id)
-        output: object = None
-        match outcome:
-            case Success():
-                output = outcome.output
-            case BackgroundLaunched():
-                output = frame.data
-        return PipelineResult(
-            run_id=frame.run_id,
-            status=status,
-            output=output,
-            step_history=self._history.history(outcome, context),
-            total_cost_usd=used.cost_usd,
-            total_tokens=used.tokens,
-            final_pipeline_context=show(copy(after), ended),
-            paused=(
-                *self._history.open_pauses(outcome, FramePath()),
-                *open_pauses(self._history, tasks),
-            ),
-            background=tasks,
-            hook_errors=events.errors if events is not None else (),
-        )
-
 
 def _own_copy(data: Mapping[str, object]) -> dict[str, object]:
     """``data`` copied; what cannot be copied may stand in a context until a step reads it."""
@@ -366,29 +386,3 @@ def _own_copy(data: Mapping[str, object]) -> dict[str, object]:
 
 def _is_model(given: object) -> bool:
     return isinstance(given, type) and issubclass(given, BaseModel)
-
-
-def context_after(core: ExecutorCore, outcome: FrameOutcome, before: BaseModel) -> BaseModel:
-    """The context that ``outcome`` leaves; a sequence that stopped keeps what its steps merged."""
-    if isinstance(outcome, Success):
-        return core.contexts.merge(before, outcome.update)
-    if outcome.step is not None and outcome.step.is_sequence:
-        for child in outcome.children:
-            if isinstance(child, Success):
-                after = caught_inline(core.contexts.merge, before, child.update)
-                before = before if isinstance(after, Raised) else after
-    return before
-
-
-def _raise_if_stopped(outcome: Aborted, result: PipelineResult) -> None:
-    """Let an interrupt travel on as what it came as; a breach of the budget as its error."""
-    match outcome.reason:
-        case AbortReason.INTERRUPTED:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise asyncio.CancelledError
-            raise StepInterrupted(outcome.message)
-        case AbortReason.QUOTA:
-            raise UsageLimitExceededError(outcome.message, result)
-        case AbortReason.SIGNAL:
-            pass

@@ -20,7 +20,6 @@ from .errors import (
     TypeMismatchError,
     UnusableOutput,
 )
-from .failure_builder import message_of
 from .frame import AnyFrame
 from .outcomes import Chunk
 from .placeholders import mentions_steps
@@ -29,7 +28,7 @@ from .signatures import CallKind, CallShape, agent_shape, call_shape, type_names
 from .step_config import Agent, StepConfig, StreamingAgent
 from .steps import AnyStep, Node
 from .usage import FREE, NO_METADATA, Meter, Metered, Usage
-from .user_code import Raised, caught, caught_inline, run_in_thread, run_inline
+from .user_code import Raised, caught, caught_inline, message_of, run_in_thread, run_inline
 from .values import ATOMS
 
 PLAIN_OUTPUTS = ATOMS | {list, dict, tuple, set, frozenset}

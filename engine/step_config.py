@@ -9,12 +9,13 @@ from typing import (
     Annotated,
     Literal,
     Protocol,
+    Self,
     TypeAlias,
     TypedDict,
     runtime_checkable,
 )
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from .usage import UsageEstimate
 
@@ -56,6 +57,10 @@ class StepConfig(BaseModel):
     ``estimate`` is reserved from the budget before each attempt. ``temperature``, ``top_k`` and
     ``top_p`` reach an agent whose ``run`` names them.
 
+    With ``at_most_once`` a step has no retries and no fallback, and when nobody knows whether it
+    did its work (a time-out, an interrupt, a crash) the run pauses and asks what to do. ``pure``
+    says whether the step does nothing but compute its output.
+
     ``execution_mode="background"`` lets the run go on while the step works; ``share`` is the part
     of the budget that is set aside for it (without one it draws on the run's own);
     ``on_close`` says what closing the runner does with it.
@@ -76,6 +81,14 @@ class StepConfig(BaseModel):
     execution_mode: Literal["sync", "background"] = "sync"
     share: UsageEstimate | None = None
     on_close: Literal["await", "cancel", "detach"] = "await"
+    at_most_once: bool = False
+    pure: bool | None = None
+
+    @model_validator(mode="after")
+    def _once_is_once(self) -> Self:
+        if self.at_most_once and self.max_retries:
+            raise ValueError(f"at_most_once means no retries; found max_retries={self.max_retries}")
+        return self
 
 
 Processor: TypeAlias = "Callable[..., object] | ProcessorObject"
@@ -190,3 +203,5 @@ class StepOptions(TypedDict, total=False):
     share: UsageEstimate
     on_close: Literal["await", "cancel", "detach"]
     estimate: UsageEstimate
+    at_most_once: bool
+    pure: bool | None

@@ -85,6 +85,7 @@ class Step(Generic[InT_contra, OutT_co]):
     meta: Mapping[str, JSONValue] = field(default_factory=dict)
     shape: CallShape | None = field(init=False, default=None)
     sealed: bool = field(init=False, default=False)
+    announced: bool = field(init=False, default=False)
 
     default_retries = 0
     is_sequence: ClassVar[bool] = False
@@ -150,6 +151,8 @@ class Step(Generic[InT_contra, OutT_co]):
         if self.fallback_step is not None:
             self._check_fallback(self.fallback_step)
         object.__setattr__(self, "shape", self._shape())
+        announced = self.once or bool(self.config.estimate.usage())
+        object.__setattr__(self, "announced", announced)
         if self.keeps_the_loop and self.config.timeout_s is not None:
             raise ConfigurationError(
                 f"step {self.name!r}: timeout_s cannot be kept for a synchronous function on the "
@@ -162,6 +165,11 @@ class Step(Generic[InT_contra, OutT_co]):
     def in_background(self) -> bool:
         """Whether the run goes on while the step works."""
         return self.config.execution_mode == "background"
+
+    @property
+    def once(self) -> bool:
+        """Whether the step may run once only."""
+        return self.config.at_most_once
 
     @property
     def keeps_the_loop(self) -> bool:
@@ -213,7 +221,7 @@ class Step(Generic[InT_contra, OutT_co]):
     @property
     def max_retries(self) -> int:
         """The number of attempts after the first."""
-        retries = self.config.max_retries
+        retries = 0 if self.once else self.config.max_retries
         return self.default_retries if retries is None else retries
 
     def __rshift__(
@@ -291,6 +299,8 @@ class Pipeline(Generic[InT_contra, OutT_co]):
     asks: ClassVar[bool] = False
     templates: ClassVar[Sequence[JSONValue]] = ()
     shape: ClassVar[CallShape | None] = None
+    announced: ClassVar[bool] = False
+    once: ClassVar[bool] = False
     own_segments: ClassVar[tuple[Segment, ...]] = ()
     deciders: ClassVar[Sequence[Callable[..., object] | None]] = ()
     as_step: ClassVar[Callable[..., ImportStep[object, object]]]

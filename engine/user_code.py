@@ -57,6 +57,12 @@ def caught_inline(function: Callable[[*Ts], T], *args: *Ts) -> T | Raised:
         return Raised(error)
 
 
+def message_of(error: BaseException) -> str:
+    """What the error says, or nothing when it cannot say it."""
+    said = caught_inline(str, error)
+    return "" if isinstance(said, Raised) else said
+
+
 async def caught(work: Awaitable[T]) -> T | Raised:
     """Await user code; whatever it raises, cancellation included, comes back as `Raised`."""
     try:

@@ -27,6 +27,7 @@ from pydantic_ai.template import TemplateStr
 from pydantic_ai.toolsets import AbstractToolset, FunctionToolset
 from pydantic_core import SchemaValidator
 
+from flujo_nb.engine.definition_parts import MadeOf
 from flujo_nb.engine.digests import Definition, definition_of_parts
 
 _LIBRARY = "pydantic_ai"
@@ -69,10 +70,20 @@ class AgentDefinition:
         """
         taken = self._taken
         if taken is None or not self._walk.holds() or not taken.holds():
-            self._walk = _Walk()
-            self._walk.take("agent", self._agent)
+            self._take()
             self._taken = taken = definition_of_parts(self._walk.parts)
         return f"{taken.digest} {taken.state}"
+
+    def parts(self) -> MadeOf:
+        """All that counts of the agent, down to what is not of the library any more."""
+        if not self._walk.parts or not self._walk.holds():
+            self._take()
+        return MadeOf(self._walk.parts, self._walk.holds)
+
+    def _take(self) -> None:
+        self._taken = None
+        self._walk = _Walk()
+        self._walk.take("", self._agent)
 
 
 class _Walk:
@@ -134,7 +145,8 @@ class _Walk:
     def _is_new(self, name: str, value: object) -> bool:
         count = len(self._seen)
         number = self._seen.setdefault(id(value), count)
-        self.parts.append((name, number))
+        if number != count:
+            self.parts.append((f"{name} is number", number))
         return number == count
 
 

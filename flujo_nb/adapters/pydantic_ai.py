@@ -34,6 +34,7 @@ from pydantic_ai.tools import ToolDefinition
 from pydantic_ai.usage import RunUsage
 from pydantic_core import PydanticSerializationError, to_json
 
+from flujo_nb.engine.definition_parts import MadeOf
 from flujo_nb.engine.errors import (
     PricingNotConfiguredError,
     RateLimited,
@@ -124,6 +125,10 @@ class PydanticAgent:
     def definition_digest(self) -> str:
         """A digest of what the agent is (`flujo_nb.adapters.definition`)."""
         return self._definition.digest()
+
+    def definition_parts(self) -> MadeOf:
+        """What the agent is made of, as far as it counts."""
+        return self._definition.parts()
 
     def _options(self, frame: AnyFrame, resources: object, settings: ModelSettings) -> _RunOptions:
         must_be_priced = frame.limits.total_cost_usd_limit is not None

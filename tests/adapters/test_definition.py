@@ -23,7 +23,9 @@ from pydantic_ai.toolsets import FunctionToolset
 
 from flujo_nb.adapters.definition import AgentDefinition
 from flujo_nb.adapters.pydantic_ai import adapted
+from flujo_nb.engine.differences import first_difference
 from flujo_nb.engine.runner import Flujo
+from flujo_nb.engine.step_definitions import StepDefinition, StepDefinitions
 from flujo_nb.engine.steps import Step
 from tests.adapters.fakes import Scripted, Verdict, run
 from tests.engine.caching import metadata_of, runs
@@ -46,6 +48,10 @@ def greeting(city: str) -> str:
 
 def digest_of(agent: Any) -> str:
     return AgentDefinition(agent).digest()
+
+
+def in_step(agent: Any) -> StepDefinition:
+    return StepDefinitions().of(Step(name="judge", agent=agent))
 
 
 def agent_of(**changed: Any) -> Agent[Any, Any]:
@@ -109,6 +115,41 @@ def test_a_digest_is_the_same_in_every_process() -> None:
 )
 def test_each_part_of_the_definition_counts(changed: dict[str, Any]) -> None:
     assert digest_of(agent_of(**changed)) != digest_of(agent_of())
+    assert in_step(agent_of(**changed)).digest != in_step(agent_of()).digest
+
+
+def test_in_a_step_what_only_this_process_knows_does_not_count() -> None:
+    def asking(client: object) -> Agent[Any, Any]:
+        def ask(number: int) -> str:
+            return f"{client} {number}"
+
+        return agent_of(tools=[ask])
+
+    one, two = (asking(object()) for _ in range(2))
+    assert digest_of(one) != digest_of(two)
+    assert in_step(one).digest == in_step(two).digest
+    assert "not tracked: client (object)" in in_step(one).lines
+
+
+def test_a_step_tells_the_model_the_prompts_and_the_tools_of_its_agent() -> None:
+    lines = in_step(agent_of()).lines
+    for told in ("'openai:gpt-4o'", "'You are a judge.'", "'Be brief.'", "function plain_tool"):
+        assert any(line.endswith(f" = {told}") for line in lines)
+    changed = first_difference(lines, in_step(agent_of(instructions="Be long.")).lines)
+    assert changed.splitlines()[1:] == [
+        "- agent._instructions[0].instruction = 'Be brief.'",
+        "+ agent._instructions[0].instruction = 'Be long.'",
+    ]
+
+
+def test_in_a_step_an_agent_that_is_overridden_is_another() -> None:
+    agent = agent_of()
+    node, definitions = Step[Any, Any](name="judge", agent=agent), StepDefinitions()
+    first = definitions.of(node)
+    with agent.override(model=TestModel()):
+        assert definitions.of(node).digest != first.digest
+    assert definitions.of(node).digest == first.digest
+    assert definitions.of(node) is definitions.of(node)
 
 
 def test_what_a_function_was_given_beforehand_counts() -> None:

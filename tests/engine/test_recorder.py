@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from flujo_nb.engine.context_update_manager import ContextUpdateManager
 from flujo_nb.engine.executor_core import ExecutorCore
+from flujo_nb.engine.failure_builder import FailureBuilder
 from flujo_nb.engine.frame import child_frame, make_execution_frame
 from flujo_nb.engine.hooks import (
     AnyEvent,
@@ -42,7 +44,7 @@ async def recorded(frame: Any, outcome: StepOutcome) -> StepOutcome:
     async def proceed(frame: Any) -> StepOutcome:
         return outcome
 
-    return await Recorder().record(frame, proceed)
+    return await Recorder(FailureBuilder(), ContextUpdateManager()).record(frame, proceed)
 
 
 async def not_reached(frame: Any) -> StepOutcome:
@@ -59,7 +61,8 @@ def test_a_frame_without_a_journal_just_runs(wait: Wait) -> None:
 def test_a_frame_that_ended_is_given_back_as_it_was(wait: Wait) -> None:
     frame = frame_of()
     assert wait(recorded(frame, SUCCESS)) is SUCCESS
-    assert wait(Recorder().record(frame, not_reached)) is SUCCESS
+    recorder = Recorder(FailureBuilder(), ContextUpdateManager())
+    assert wait(recorder.record(frame, not_reached)) is SUCCESS
 
 
 def test_an_open_end_is_noted_and_runs_again(wait: Wait) -> None:

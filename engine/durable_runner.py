@@ -1,0 +1,201 @@
+"""Runs of a pipeline that a store keeps: walked until they rest, and given back to the store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TypeAlias
+
+from pydantic import BaseModel
+
+from .background_task_manager import BackgroundTaskManager
+from .durable_runs import Asked, DurableRuns
+from .errors import ReplayMismatch, ResumeError, RunHeld, ValueGone
+from .hooks import Hook
+from .journal import Decision
+from .outcomes import RunStatus
+from .patches import checked_patch
+from .path import FramePath
+from .results import AnswerRecorded, PipelineResult, RunRequest
+from .resuming import NO_ANSWER
+from .run import Facility, new_run_id
+from .step_config import JSONValue
+from .stored_journal import PATCH, StoredJournal
+from .usage import Quota, UsageLimits
+from .walker import Walker
+
+NewContext: TypeAlias = Callable[[object], BaseModel]
+"""Makes the context of a new run, from its input."""
+
+
+class DurableRunner:
+    """Runs the pipeline of ``runs``, each journal being owned by this process while it does."""
+
+    def __init__(
+        self,
+        runs: DurableRuns,
+        walker: Walker,
+        tasks: BackgroundTaskManager,
+        limits: UsageLimits | None,
+        new_context: NewContext,
+    ) -> None:
+        self._runs = runs
+        self._walker = walker
+        self._tasks = tasks
+        self._limits = limits
+        self._new_context = new_context
+        self._resting: set[asyncio.Task[None]] = set()
+
+    async def run(
+        self, request: RunRequest, hooks: tuple[Hook, ...], *, keep: bool, anyway: bool
+    ) -> PipelineResult:
+        """Begin a run, or go on with the known one of that id; a completed one is only read."""
+        run_id = request.run_id or new_run_id()
+        request = replace(request, run_id=run_id)
+        known = self._runs.known(run_id)
+        if known is None:
+            asked = Asked(request.data, self._new_context(request.data))
+            journal = await self._runs.begin(run_id, asked, self._limits)
+            return await self._walked(journal, request, asked.context, self._limits, hooks)
+        looked = self._runs.look(run_id)
+        asked_before = self._runs.asked(looked)
+        if asked_before is None:  # it died before it noted what it was asked for with
+            asked_before = Asked(request.data, self._new_context(request.data))
+        self._runs.check_input(looked, asked_before, request.data)
+        request = replace(request, data=asked_before.data)
+        if known.status == RunStatus.COMPLETED and self._runs.stands(looked, request.node, keep):
+            result = await self._once(looked, request, asked_before.context, None, hooks)
+            return replace(result, restored=True)
+        journal = await self._runs.take(run_id, keep=keep, anyway=anyway)
+        limits = self._limits or self._runs.limits_of(run_id)
+        return await self._walked(journal, request, asked_before.context, limits, hooks)
+
+    async def resume(
+        self,
+        request: RunRequest,
+        answer: object,
+        pause: FramePath | str | None,
+        *,
+        keep: bool,
+        anyway: bool,
+    ) -> PipelineResult | AnswerRecorded:
+        """Keep an answer, if one is given, and go on with the run unless another process does."""
+        run_id = request.run_id or ""
+        if answer is NO_ANSWER:
+            return await self.run(request, (), keep=keep, anyway=anyway)
+        at = await self._runs.answer(run_id, answer, pause)
+        try:
+            return await self.run(request, (), keep=keep, anyway=anyway)
+        except RunHeld:
+            owner = self._runs.store.run(run_id).owner
+            return AnswerRecorded(run_id, at, None if owner is None else str(owner))
+
+    async def replay(
+        self, request: RunRequest, hooks: tuple[Hook, ...], *, strict: bool
+    ) -> PipelineResult:
+        """Walk through a recorded run with today's steps; nothing runs.
+
+        Raises `ReplayMismatch` at the first thing that is not as recorded.
+        """
+        journal = self._runs.look(request.run_id or "")
+        journal.replaying, journal.strict = True, strict
+        asked = self._runs.asked(journal)
+        if asked is None:
+            raise ReplayMismatch(f"run {request.run_id} recorded nothing that could be replayed")
+        self._runs.check_definitions(journal)
+        self._runs.check_input(journal, asked, request.data)
+        request = replace(request, data=asked.data)
+        result = await self._once(journal, request, asked.context, None, hooks)
+        left = journal.unvisited()
+        if left and result.success:
+            raise ReplayMismatch(f"recorded, and not come to any more: {', '.join(left[:5])}")
+        return replace(result, restored=True)
+
+    async def fork(
+        self,
+        request: RunRequest,
+        at: FramePath | str,
+        source: str,
+        patch: Mapping[str, JSONValue] | None,
+    ) -> PipelineResult:
+        """Begin a run with all that finished in ``source`` before the frame at ``at`` began."""
+        checked = None if patch is None else checked_patch(patch)
+        run_id = request.run_id or new_run_id()
+        journal = await self._runs.fork(source, str(at), run_id)
+        if checked is not None:
+            journal.decide(FramePath.parse(str(at)), PATCH, Decision(checked))
+            await journal.writer.commit()
+            journal.read()
+        asked = self._runs.asked(journal)
+        if asked is None:
+            asked = Asked(request.data, self._new_context(request.data))
+        request = replace(request, run_id=run_id, data=asked.data)
+        limits = self._limits or self._runs.limits_of(source)
+        return await self._walked(journal, request, asked.context, limits, ())
+
+    async def aclose(self) -> None:
+        """Wait until runs that went on in the background are given back."""
+        while self._resting:
+            await asyncio.wait(self._resting)
+
+    async def _walked(
+        self,
+        journal: StoredJournal,
+        request: RunRequest,
+        context: BaseModel,
+        limits: UsageLimits | None,
+        hooks: tuple[Hook, ...],
+    ) -> PipelineResult:
+        """Walk until the run rests: again while answers came, or values have to be made anew."""
+        status: str = RunStatus.INTERRUPTED
+        again: set[str] = set()
+        try:
+            while True:
+                try:
+                    result = await self._once(journal, request, context, limits, hooks)
+                except ValueGone as gone:
+                    if not gone.path or gone.path in again:
+                        raise
+                    again.add(gone.path)
+                else:
+                    if await self._rests(journal, result):
+                        return replace(result, unvisited=journal.unvisited())
+                journal.read()
+                for path in again:
+                    journal.redo(path)
+        except ResumeError:
+            status = RunStatus.FAILED
+            raise
+        finally:
+            if journal.writer.lease is not None and not self._tasks.open_count(journal.run_id):
+                await self._runs.leave(journal, status)
+
+    async def _rests(self, journal: StoredJournal, result: PipelineResult) -> bool:
+        """Give the run back as it stands; with work in the background, when that has ended."""
+        pauses = [pause.path for pause in result.paused]
+        if not self._tasks.open_count(journal.run_id):
+            return await self._runs.leave(journal, result.status, pauses)
+        task = asyncio.create_task(self._rest_later(journal, result.status))
+        self._resting.add(task)
+        task.add_done_callback(self._resting.discard)
+        return True
+
+    async def _rest_later(self, journal: StoredJournal, status: str) -> None:
+        await self._tasks.drain(journal.run_id)
+        await self._runs.leave(journal, status)
+
+    async def _once(
+        self,
+        journal: StoredJournal,
+        request: RunRequest,
+        context: BaseModel,
+        limits: UsageLimits | None,
+        hooks: tuple[Hook, ...],
+    ) -> PipelineResult:
+        core, image = self._walker.core, journal.image
+        facilities = core.facilities_of(request.node, context) | Facility.JOURNAL
+        if journal.replaying:
+            facilities &= ~Facility.REFERENCES  # nothing of others is asked
+        quota = Quota(limits, spent=image.spent + image.uncertain)
+        return await self._walker.walk(request, context, quota, journal, facilities, hooks)

@@ -1,0 +1,179 @@
+"""The connections of a store in sqlite: who writes when, what a fault does to a connection.
+
+One connection writes, for one call at a time and in the order in which the calls came. While
+another process holds the lock the call waits on its event loop and tries again, so nothing else
+waits. After a fault of the file system the connection is closed; before the next use the file is
+looked at again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from itertools import starmap
+from pathlib import Path
+from typing import TypeVar
+
+from ..errors import StoreBusy, StoreError, StoreFailed, StoreRefused
+from .faults import Fault, error_of, is_busy
+from .schema import connect, open_file
+
+T = TypeVar("T")
+Bound = str | bytes | int | float | None
+Work = Callable[[sqlite3.Connection], T]
+
+_FIRST_PAUSE_S = 0.001
+_LONGEST_PAUSE_S = 0.05
+
+
+class Database:
+    """The file of a store, opened by this process; a process forked from it cannot use it.
+
+    ``durability`` and ``busy_timeout_s`` are those of `SqliteStore`.
+    """
+
+    def __init__(self, path: Path, durability: str, busy_timeout_s: float) -> None:
+        self.path = path
+        self._durability = durability
+        self._busy_timeout_s = busy_timeout_s
+        self._process = os.getpid()
+        self._closed = False
+        self._mutex = threading.Lock()  # held while the writing connection is used
+        self._waiting: deque[object] = deque()  # calls that write, in the order in which they came
+        self._reader: sqlite3.Connection | None = None
+        self._writer: sqlite3.Connection | None = open_file(path, durability, busy_timeout_s)
+        self._inode = path.stat().st_ino
+
+    def write_at_once(self, statement: str, values: tuple[Bound, ...]) -> int | None:
+        """Execute one statement and commit it; how many rows it wrote.
+
+        None, and nothing is done, when that would have to wait: then `write` is the way.
+        """
+        if (
+            self._waiting
+            or self._writer is None
+            or self._process != os.getpid()
+            or not self._mutex.acquire(blocking=False)
+        ):
+            return None
+        try:
+            return self._writer.execute(statement, values).rowcount
+        except Fault as fault:
+            if is_busy(fault):
+                return None
+            raise self._failure(fault) from fault
+        finally:
+            self._mutex.release()
+
+    async def write(self, work: Work[T], *, aside: bool = False) -> T:
+        """Do ``work`` in one transaction, on another thread if ``aside``; what it returns.
+
+        Raises what ``work`` raises, then nothing was written, and `StoreBusy` and its like.
+        """
+        place = object()
+        self._waiting.append(place)
+        deadline = time.monotonic() + self._busy_timeout_s
+        pause = _FIRST_PAUSE_S
+        attempt = partial(self._attempt, work)
+        try:
+            while True:
+                busy: StoreBusy | None = None
+                if self._waiting[0] is place:
+                    try:
+                        return await asyncio.to_thread(attempt) if aside else attempt()
+                    except StoreBusy as error:
+                        busy = error
+                if time.monotonic() >= deadline:
+                    raise busy or StoreBusy(f"{self.path} is being written to by this process.")
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_S)
+        finally:
+            self._waiting.remove(place)
+
+    def read(self, statement: str, shape: Callable[..., T], *values: Bound) -> list[T]:
+        """All rows of a query, of one moment, each as ``shape``; writers are not waited for."""
+        self._check()
+        try:
+            if self._reader is None:
+                self._reader = connect(self.path, "mode=ro", self._busy_timeout_s)
+            found = self._reader.execute(statement, values).fetchall()
+        except Fault as fault:
+            raise error_of(fault, self.path) from fault
+        return list(starmap(shape, found))
+
+    def is_synced(self) -> bool:
+        """Bring all that was committed to the disk; whether that could be done."""
+        with self._mutex:
+            try:
+                found = self._open().execute("pragma wal_checkpoint(full)").fetchone()
+                return bool(found[0] == 0)
+            except Fault as fault:
+                raise self._failure(fault) from fault
+
+    def close(self) -> None:
+        """Close all connections; closing again does nothing, nor does it in a forked process."""
+        if self._closed or self._process != os.getpid():
+            return
+        self._closed = True
+        with self._mutex:
+            for connection in (self._reader, self._writer):
+                if connection is not None:
+                    connection.close()
+            self._reader = self._writer = None
+
+    def _attempt(self, work: Work[T]) -> T:
+        self._check()
+        if not self._mutex.acquire(blocking=False):
+            raise StoreBusy(f"{self.path} is being written to by this process.")
+        try:
+            writer = self._open()
+            try:
+                writer.execute("begin immediate")
+                result = work(writer)
+                writer.execute("commit")
+            except BaseException:
+                if writer.in_transaction:
+                    writer.execute("rollback")
+                raise
+            return result
+        except Fault as fault:
+            raise self._failure(fault) from fault
+        finally:
+            self._mutex.release()
+
+    def _open(self) -> sqlite3.Connection:
+        """The connection that writes; a new one after a failure."""
+        try:
+            inode = self.path.stat().st_ino
+        except OSError as error:
+            raise StoreFailed(f"{self.path} is out of reach: {error}") from error
+        if inode != self._inode:
+            raise StoreFailed(
+                f"{self.path} is no longer the file that was opened. Open the store again."
+            )
+        if self._writer is None:
+            self._writer = open_file(self.path, self._durability, 0.0)
+        return self._writer
+
+    def _failure(self, fault: BaseException) -> StoreError:
+        """The error of a fault; what may have broken the connection closes it."""
+        error = error_of(fault, self.path)
+        if isinstance(error, StoreFailed | StoreRefused) and self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        return error
+
+    def _check(self) -> None:
+        if self._closed:
+            raise StoreError(f"The store {self.path} was closed. Open it again.")
+        if self._process != os.getpid():
+            raise StoreError(
+                f"The store {self.path} was opened by process {self._process}, from which this one "
+                "was forked. Open it again here."
+            )
