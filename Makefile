@@ -2,7 +2,7 @@
 # An interpreter of your choice: make PYTHON=/path/to/python3.12 test
 
 .DEFAULT_GOAL := help
-.PHONY: help all demo test test-fast typecheck lint bench clean
+.PHONY: help all demo test test-fast test-cold kill typecheck lint bench clean
 
 PY := .venv/bin/python
 STAMP := .venv/.installed
@@ -22,6 +22,12 @@ test: $(STAMP) ## every test
 
 test-fast: $(STAMP) ## the tests that need no kernel, no install and few examples, under 30 seconds
 	@$(PY) -m pytest -n 2 -m "not kernel and not install and not thorough"
+
+test-cold: $(STAMP) ## the engine's tests with every frame read back from a store
+	@FLUJO_COLD=1 $(PY) -m pytest -n 2 tests/engine tests/slices tests/properties
+
+kill: $(STAMP) ## kill every flow at every write and sync of its store, and resume it; needs strace
+	@$(PY) -m tests.crash.kill_all
 
 typecheck: $(STAMP) build/typing ## mypy, strict
 	@$(PY) -m mypy

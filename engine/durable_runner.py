@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from pydantic import BaseModel
 
@@ -13,15 +13,14 @@ from .background_task_manager import BackgroundTaskManager
 from .durable_runs import Asked, DurableRuns
 from .errors import ReplayMismatch, ResumeError, RunHeld, ValueGone
 from .hooks import Hook
-from .journal import Decision
 from .outcomes import RunStatus
 from .patches import checked_patch
 from .path import FramePath
-from .results import AnswerRecorded, PipelineResult, RunRequest
-from .resuming import NO_ANSWER
+from .results import AnswerRecorded, PipelineResult, Resumption, RunRequest
+from .resuming import NO_ANSWER, goes_on
 from .run import Facility, new_run_id
 from .step_config import JSONValue
-from .stored_journal import PATCH, StoredJournal
+from .stored_journal import StoredJournal
 from .usage import Quota, UsageLimits
 from .walker import Walker
 
@@ -59,17 +58,14 @@ class DurableRunner:
             journal = await self._runs.begin(run_id, asked, self._limits)
             return await self._walked(journal, request, asked.context, self._limits, hooks)
         looked = self._runs.look(run_id)
-        asked_before = self._runs.asked(looked)
-        if asked_before is None:  # it died before it noted what it was asked for with
-            asked_before = Asked(request.data, self._new_context(request.data))
-        self._runs.check_input(looked, asked_before, request.data)
-        request = replace(request, data=asked_before.data)
+        asked = self._asked(looked, request.data)
+        request = replace(request, data=asked.data)
         if known.status == RunStatus.COMPLETED and self._runs.stands(looked, request.node, keep):
-            result = await self._once(looked, request, asked_before.context, None, hooks)
+            result = await self._once(looked, request, asked.context, None, hooks)
             return replace(result, restored=True)
-        journal = await self._runs.take(run_id, keep=keep, anyway=anyway)
+        journal = await self._runs.take(run_id, asked, keep=keep, anyway=anyway)
         limits = self._limits or self._runs.limits_of(run_id)
-        return await self._walked(journal, request, asked_before.context, limits, hooks)
+        return await self._walked(journal, request, asked.context, limits, hooks)
 
     async def resume(
         self,
@@ -100,11 +96,8 @@ class DurableRunner:
         """
         journal = self._runs.look(request.run_id or "")
         journal.replaying, journal.strict = True, strict
-        asked = self._runs.asked(journal)
-        if asked is None:
-            raise ReplayMismatch(f"run {request.run_id} recorded nothing that could be replayed")
         self._runs.check_definitions(journal)
-        self._runs.check_input(journal, asked, request.data)
+        asked = self._asked(journal, request.data)
         request = replace(request, data=asked.data)
         result = await self._once(journal, request, asked.context, None, hooks)
         left = journal.unvisited()
@@ -122,17 +115,23 @@ class DurableRunner:
         """Begin a run with all that finished in ``source`` before the frame at ``at`` began."""
         checked = None if patch is None else checked_patch(patch)
         run_id = request.run_id or new_run_id()
-        journal = await self._runs.fork(source, str(at), run_id)
-        if checked is not None:
-            journal.decide(FramePath.parse(str(at)), PATCH, Decision(checked))
-            await journal.writer.commit()
-            journal.read()
-        asked = self._runs.asked(journal)
-        if asked is None:
-            asked = Asked(request.data, self._new_context(request.data))
+        journal = await self._runs.fork(source, str(at), run_id, checked)
+        asked = self._asked(journal, request.data)
         request = replace(request, run_id=run_id, data=asked.data)
         limits = self._limits or self._runs.limits_of(source)
         return await self._walked(journal, request, asked.context, limits, ())
+
+    def _asked(self, journal: StoredJournal, data: object) -> Asked:
+        """What a run was begun with; of what could not be saved, what is given now.
+
+        Raises `RunInputMismatch`.
+        """
+        noted = self._runs.asked(journal)
+        if "data" in noted:
+            self._runs.check_input(journal, noted["data"], data)
+            data = noted["data"]
+        context = cast(BaseModel, noted["context"]) if "context" in noted else None
+        return Asked(data, context or self._new_context(data))
 
     async def aclose(self) -> None:
         """Wait until runs that went on in the background are given back."""
@@ -160,7 +159,11 @@ class DurableRunner:
                     again.add(gone.path)
                 else:
                     if await self._rests(journal, result):
-                        return replace(result, unvisited=journal.unvisited())
+                        result = replace(result, unvisited=journal.unvisited())
+                        if not goes_on(result):
+                            return result
+                        state = Resumption(request, context, journal, Quota(limits))
+                        return replace(result, resumption=state)
                 journal.read()
                 for path in again:
                     journal.redo(path)

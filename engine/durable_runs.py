@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
@@ -12,6 +13,7 @@ from pydantic_core import from_json, to_json
 
 from .answers import answer_of
 from .errors import (
+    LeaseLost,
     NoSuchRun,
     ResumeError,
     RunInputMismatch,
@@ -19,23 +21,26 @@ from .errors import (
     StoreError,
     ValueNotSaved,
 )
-from .in_doubt import Verdict
 from .journal import Decision
 from .journal_image import CRASHED, MOST_RESUMES, began_at
-from .outcome_codec import withheld
+from .outcome_codec import tree_of, withheld
 from .outcomes import RunStatus
 from .path import FramePath
 from .recall import edited
+from .recorded_run import PATCH, Persist
+from .results import Pause
+from .resuming import choose_pause, wanted_by
+from .step_config import JSONValue
 from .step_definitions import StepDefinitions
-from .step_kinds import HumanInTheLoopStep
 from .steps import Node, name_of
 from .store.codec import Codec
 from .store.owners import this_process
 from .store.secrets import SecretBook, secrets_of
 from .store.type_table import TypeTable
-from .stored_journal import Persist, StoredJournal
-from .stores import Lease, RowKind, Source, Store, StoredRun
+from .stored_journal import StoredJournal
+from .stores import Lease, Row, RowKind, Source, Store, StoredRun
 from .usage import UsageLimits
+from .values import shown
 
 REQUEST = "request"
 """The decision that holds what a run was asked for with: its input, and the context it began on."""
@@ -83,8 +88,7 @@ class DurableRuns:
 
     async def begin(self, run_id: str, asked: Asked, limits: UsageLimits | None) -> StoredJournal:
         """The journal of a new run. Raises `RunExists`, and `ValueNotSaved` for its input."""
-        self._codec.encode(asked.data, "input")
-        self._codec.encode(asked.context, "context")
+        noted = self._noted(asked)
         about = to_json(
             {
                 **self._about,
@@ -93,20 +97,35 @@ class DurableRuns:
         )
         lease = await self.store.create(run_id, about, self._owner)
         journal = self._journal(run_id, lease)
-        journal.decide(_ROOT, REQUEST, Decision({"data": asked.data, "context": asked.context}))
-        await journal.writer.commit()
+        journal.decide(_ROOT, REQUEST, Decision(noted))
+        await self._first_noted(journal, RunStatus.INTERRUPTED)
         return journal
 
-    async def take(self, run_id: str, *, keep: bool, anyway: bool) -> StoredJournal:
+    async def _first_noted(self, journal: StoredJournal, before: str) -> None:
+        """Make durable what comes before the first frame; else leave the run as ``before``."""
+        try:
+            journal.define(self._nodes)
+            await journal.writer.commit()
+        except BaseException:
+            await self.leave(journal, before)
+            raise
+
+    async def take(
+        self, run_id: str, asked: Asked, *, keep: bool, anyway: bool
+    ) -> StoredJournal:
         """The journal of a known run, which this process executes from now on.
+
+        ``asked`` is noted if it was not when the run was begun.
 
         Raises `NoSuchRun`, `RunHeld`, `DefinitionChanged` unless ``keep``, and `RunSetAside`
         unless ``anyway``.
         """
         before = self.store.run(run_id)
-        left = self._unrested.pop(run_id, None)
+        left = self._unrested.get(run_id)
         if left is not None:  # the store failed when it was to be given back
-            await self.store.rest(left, RunStatus.INTERRUPTED, (), {})
+            with suppress(LeaseLost):
+                await self.store.rest(left, RunStatus.INTERRUPTED, (), {})
+            self._unrested.pop(run_id, None)
         lease = await self.store.take(run_id, self._owner)
         journal = self._journal(run_id, lease, before.source)
         try:
@@ -124,6 +143,9 @@ class DurableRuns:
             self.check_definitions(journal)
             status = CRASHED if crashed else None
             journal.writer.note(RowKind.RESUMED, "", status=status)
+            if not self.asked(journal):
+                journal.decide(_ROOT, REQUEST, Decision(self._noted(asked)))
+            journal.define(self._nodes)
             await journal.writer.commit()
         except BaseException:
             if journal.writer.lease is not None:
@@ -164,13 +186,23 @@ class DurableRuns:
         except NoSuchRun:
             return None
 
-    def asked(self, journal: StoredJournal) -> Asked | None:
-        """What a run was asked for with, if it came so far as to note that."""
+    def _noted(self, asked: Asked) -> dict[str, object]:
+        """As much of what a run is asked for with as can be saved."""
+        noted: dict[str, object] = {}
+        for name, value in (("data", asked.data), ("context", asked.context)):
+            try:
+                self._codec.encode(value, "input" if name == "data" else name)
+            except ValueNotSaved:
+                if self._persist is Persist.REQUIRE:
+                    raise
+            else:
+                noted[name] = value
+        return noted
+
+    def asked(self, journal: StoredJournal) -> Mapping[str, object]:
+        """What a run was begun with: its ``data`` and its ``context``, as far as noted."""
         noted = journal.decision(_ROOT, REQUEST)
-        if noted is None:
-            return None
-        held = cast(Mapping[str, object], noted.value)
-        return Asked(held["data"], cast(BaseModel, held["context"]))
+        return {} if noted is None else cast(Mapping[str, object], noted.value)
 
     def check_definitions(self, journal: StoredJournal) -> None:
         """Raise `DefinitionChanged` when steps were edited whose outcomes are recorded."""
@@ -191,20 +223,13 @@ class DurableRuns:
         about = cast(Mapping[str, object], from_json(self.store.run(run_id).about))
         return None if about.get("limits") is None else UsageLimits.model_validate(about["limits"])
 
-    def check_input(self, journal: StoredJournal, asked: Asked, data: object) -> None:
+    def check_input(self, journal: StoredJournal, begun_with: object, data: object) -> None:
         """Raise `RunInputMismatch` when ``data`` is given, and not what the run was begun with."""
-        if data is None or self._codec_equal(asked.data, data):
-            return
-        raise RunInputMismatch(
-            f"run {journal.run_id} was begun with {asked.data!r:.80}; found {data!r:.80}. Give the "
-            "same input or none to go on with it, or another run_id to begin a new run"
-        )
-
-    def _codec_equal(self, one: object, other: object) -> bool:
-        try:
-            return self._codec.encode(one).digest == self._codec.encode(other).digest
-        except ValueNotSaved:
-            return False
+        if data is not None and journal.digest_of(data) != journal.digest_of(begun_with):
+            raise RunInputMismatch(
+                f"run {journal.run_id} was begun with {shown(begun_with)}; found {shown(data)}. "
+                "Give the same input or none to go on with it, or another run_id to begin a new run"
+            )
 
     # Answers and forks
 
@@ -215,34 +240,34 @@ class DurableRuns:
         `AlreadyAnswered`.
         """
         journal = self.look(run_id)
-        asking = {row.path: row for row in journal.image.asking()}
-        waiting = [path for path in asking if FramePath.parse(path) not in journal.answers]
-        path = str(wanted) if wanted is not None else None
-        if path is None and len(waiting or asking) == 1:
-            [path] = waiting or asking
-        if path is None or path not in asking:
-            told = "; ".join(asking) or "no questions"
-            raise ResumeError(
-                f"run {run_id}: say which question is answered, as pause=PATH; found "
-                f"{wanted or 'none'}, there are {told}"
-            )
-        at = FramePath.parse(path)
-        answer_of(given, self._wanted_at(asking[path].name), path)
+        asking = [self._pause_of(row) for row in journal.image.asking()]
+        answered = journal.answers
+        if not asking and len(answered) == 1 and wanted in (None, *map(str, answered)):
+            [at] = answered  # it was answered, and went on: the same again changes nothing
+        else:
+            status = self.store.run(run_id).status
+            asked = choose_pause(run_id, status, asking, answered, wanted)
+            answer_of(given, wanted_by(asked), str(asked.path))
+            at = asked.path
         await journal.put_answer(at, given)
         return at
 
-    def _wanted_at(self, name: str | None) -> type | None:
-        """The type of the answer that the step called ``name`` asks for."""
-        step = next((node for node in self._nodes if name_of(node) == name), None)
-        if isinstance(step, HumanInTheLoopStep):
-            return step.input_schema
-        return Verdict if step is not None and step.once else None
+    def _pause_of(self, row: Row) -> Pause:
+        asked = cast(Mapping[str, JSONValue], tree_of(row)["q"])
+        step = next((node for node in self._nodes if name_of(node) == row.name), None)
+        schema = cast(Mapping[str, JSONValue] | None, asked["schema"])
+        return Pause(FramePath.parse(row.path), str(asked["message"]), schema, step)
 
-    async def fork(self, run_id: str, at: str, new_id: str) -> StoredJournal:
+    async def fork(
+        self, run_id: str, at: str, new_id: str, patch: Mapping[str, JSONValue] | None
+    ) -> StoredJournal:
         """The journal of a new run that has all that finished before the frame at ``at`` began.
 
-        Raises `NoSuchRun`, `RunExists`, and `ResumeError` when nothing is recorded at ``at``.
+        Raises `NoSuchRun`, `RunExists`, `ResumeError` when nothing is recorded at ``at``, and
+        `ValueNotSaved` for its patch.
         """
+        if patch is not None:
+            self._codec.encode(patch, "patch")
         origin = self.look(run_id)
         upto = began_at(origin.all_rows(), at)
         if upto is None:
@@ -252,6 +277,10 @@ class DurableRuns:
         about = self.store.run(run_id).about
         lease = await self.store.create(new_id, about, self._owner, source)
         journal = self._journal(new_id, lease, source)
+        journal.read()
+        if patch is not None:
+            journal.decide(FramePath.parse(at), PATCH, Decision(patch))
+        await self._first_noted(journal, RunStatus.INTERRUPTED)
         journal.read()
         return journal
 

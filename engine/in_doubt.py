@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from .errors import StepInDoubt
+from .errors import StepInDoubt, ValueNotSaved
 from .failure_builder import FailureBuilder
 from .frame import AnyFrame
 from .outcomes import Failure, FailureKind, Paused, StepOutcome, make_success
@@ -32,8 +32,8 @@ def is_in_doubt(outcome: StepOutcome) -> bool:
 
 
 def is_undecided(outcome: StepOutcome) -> bool:
-    """Whether a step failed because nobody knows how it ended, so that it stays in doubt."""
-    return isinstance(outcome, Failure) and isinstance(outcome.error, StepInDoubt)
+    """Whether a step failed otherwise than by what its function raised: it stays in doubt."""
+    return isinstance(outcome, Failure) and isinstance(outcome.error, StepInDoubt | ValueNotSaved)
 
 
 def question(frame: AnyFrame) -> Paused:

@@ -7,6 +7,7 @@ parent went on past it; everything else is open, and runs again when the run is 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 from .path import FramePath, SegmentKind
 from .stores import Row, RowKind, Source
@@ -110,13 +111,19 @@ class Image:
         return row is not None and row.status == ONCE
 
     def asking(self) -> Sequence[Row]:
-        """The frames that wait for an answer: paused, with no paused frame inside."""
-        paused = [row for row in self.finished.values() if row.status == "paused"]
+        """The frames that wait for an answer: paused by themselves, and not withdrawn."""
+        paused = {path: row for path, row in self.finished.items() if row.status == "paused"}
+        around = {above for path in paused for above in _above(path)}
         return [
             row
-            for row in paused
-            if not any(is_at_or_below(one.path, row.path) for one in paused if one is not row)
+            for path, row in paused.items()
+            if path not in around and not any(map(partial(self._withdraws, row), _above(path)))
         ]
+
+    def _withdraws(self, asking: Row, above: str) -> bool:
+        """Whether the frame around a question ended in another way after that was asked."""
+        row = self.finished.get(above)
+        return row is not None and row.seq > asking.seq and row.status != "paused"
 
     def answered(self, answers: Mapping[str, bytes]) -> Mapping[str, bytes]:
         """The answers that hold, by the path that asked: those to a question's newest form."""
@@ -133,6 +140,13 @@ class Image:
         return f"{path}@{refused}" if refused else path
 
 
+def _above(path: str) -> Iterator[str]:
+    """The paths of the frames around one; what works in the background has none."""
+    while path and not path.endswith(f"/{SegmentKind.BACKGROUND.value}"):
+        path = path.rpartition("/")[0]
+        yield path
+
+
 def is_at_or_below(path: str, above: str) -> bool:
     """Whether the frame at ``path`` is the one at ``above``, or stands inside it."""
     return not above or path == above or path.startswith(f"{above}/")
@@ -140,21 +154,32 @@ def is_at_or_below(path: str, above: str) -> bool:
 
 def began_at(rows: Sequence[Row], at: str) -> int | None:
     """The newest row before the frame at ``at`` first began; ``None`` when nothing tells of it."""
-    ends = [row.started for row in rows if row.path == at and row.started is not None]
-    inside = [row.seq - 1 for row in rows if is_at_or_below(row.path, at)]
-    return min(ends or inside, default=None)
+    inside = [
+        row.seq - 1 if row.started is None else row.started
+        for row in rows
+        if is_at_or_below(row.path, at) and (row.path or row.kind == RowKind.FINISHED)
+    ]
+    # A frame that was gone through again after a crash began when the first inside it did.
+    return min(inside, default=None)
 
 
 def kept_rows(rows: Sequence[Row], source: Source) -> Sequence[Row]:
     """The rows that a fork begins with: the final ends and the decisions before it.
 
     Frames around the one that was forked have not ended by then, so nothing of them is kept but
-    what they decided.
+    what they decided. What may run once only, and did or may have, is in doubt in the fork.
     """
     before = [row for row in rows if row.seq <= source.upto]
     image = Image(before)
-    return [
+    kept = [
         row
         for row in before
         if row.kind == RowKind.DECISION or (row.kind == RowKind.FINISHED and image.is_final(row))
     ]
+    known = {row.path for row in kept if row.kind == RowKind.FINISHED}
+    whole = Image(rows)
+    for row in whole.finished.values():
+        if row.status == "failure" and not whole.is_in_doubt(row.path):
+            known.add(row.path)
+    begun = [row for row in rows if row.status == ONCE and row.path not in known]
+    return [*kept, *(row._replace(seq=source.upto) for row in begun)]

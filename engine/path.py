@@ -105,14 +105,36 @@ class Segment(NamedTuple):
         raise ValueError(f"{text!r} is no segment of a frame path")
 
 
+_text_of = lru_cache(maxsize=4096)(Segment.__str__)
+
+
+class _Rendered:
+    """Holds a path's text, once somebody has asked: no field, it says nothing new."""
+
+    __slots__ = ("_text",)
+    _text: str | None
+
+
 @dataclass(frozen=True, slots=True)
-class FramePath:
+class FramePath(_Rendered):
     """A frame's place in its run, unique there. ``str()`` renders it, `parse` reads it back."""
 
     segments: tuple[Segment, ...] = ()
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_text", None)
+
     def __str__(self) -> str:
-        return "/".join(map(str, self.segments))
+        try:
+            text = self._text
+        except AttributeError:  # of a copy: only fields are copied
+            text = None
+        if text is None:
+            index = SegmentKind.INDEX
+            parts = [f"[{one[1]}]" if one[0] is index else _text_of(one) for one in self.segments]
+            text = "/".join(parts)
+            object.__setattr__(self, "_text", text)
+        return text
 
     def __repr__(self) -> str:
         return f"FramePath({str(self)!r})"

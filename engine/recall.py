@@ -9,8 +9,9 @@ from .errors import DefinitionChanged, InputChanged, ReplayMismatch, ValueGone
 from .frame import AnyFrame
 from .outcome_codec import Unsaved
 from .outcomes import FrameOutcome, Success
+from .recorded_run import Begun
 from .steps import Node, name_of
-from .stored_journal import Begun, StoredJournal
+from .stored_journal import StoredJournal
 from .stores import Row
 from .value_keys import class_name
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import overload
 
 from .journal_image import Image
 from .outcome_codec import OutcomeCodec, Place, paths_inside, tree_of
 from .outcomes import FrameOutcome, StepOutcome
 from .path import FramePath, Segment, SegmentKind
-from .steps import Node, name_of
+from .steps import Node, Pipeline, Step, name_of
 from .stores import Row
 from .usage import Usage
 
@@ -46,7 +47,9 @@ class RecordedFrames:
     def outcome_at(self, path: FramePath, step: Node | None = None) -> FrameOutcome | None:
         """How the frame at ``path`` ended, if it did: as a root's, whose own part is the whole."""
         row = self.image.finished.get(str(path))
-        return None if row is None else self.outcome_of(row, step, path.segments, None)
+        if row is None:
+            return None
+        return self.outcome_of(row, step or stand_in(row, path.segments), path.segments, None)
 
 
 class _Inside(Sequence[StepOutcome]):
@@ -76,8 +79,26 @@ class _Inside(Sequence[StepOutcome]):
     def _made(self, below: str, path: str) -> StepOutcome:
         row = self._frames.image.finished[path]
         segments, number = own_part(FramePath.parse(below).segments)
-        step = _node_inside(self._parent, row.name, segments)
+        step = _node_inside(self._parent, row.name, segments) or stand_in(row, segments)
         return self._frames.outcome_of(row, step, segments, number)
+
+
+def stand_in(row: Row, segments: tuple[Segment, ...]) -> Node:
+    """A step (or pipeline) of that name, where the program of a recorded frame is not at hand."""
+    name = row.name or row.path or "run"
+    if not segments or segments[-1].kind in _OF_PIPELINES:
+        return _pipeline_called(name)
+    return _step_called(name)
+
+
+@lru_cache
+def _step_called(name: str) -> Node:
+    return Step(name=name)
+
+
+@lru_cache
+def _pipeline_called(name: str) -> Node:
+    return Pipeline(tuple(Step(name=one) for one in name.split(" >> ")))
 
 
 def own_part(segments: tuple[Segment, ...]) -> tuple[tuple[Segment, ...], int | None]:

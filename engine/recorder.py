@@ -18,10 +18,11 @@ from .outcomes import Aborted, Chunk, FrameOutcome, Paused, StepOutcome, Success
 from .patches import patching
 from .policy import Call
 from .recall import check_is_there, check_same_end, not_recorded, recalled
+from .recorded_run import Begun
 from .run import Facility
-from .step_kinds import CacheStep
+from .step_kinds import BranchingStep, CacheStep, MapStep
 from .steps import AnyStep, name_of
-from .stored_journal import Begun, StoredJournal
+from .stored_journal import StoredJournal
 from .usage import FREE
 from .user_code import Raised, caught
 from .values import own_copy
@@ -58,7 +59,7 @@ class Recorder:
                 outcome = _asked_about(frame, outcome)
         if not isinstance(outcome, Chunk):
             journal.finish(path, outcome)
-        if is_undecided(outcome):
+        if frame.step.once and is_undecided(outcome):
             await journal.start(path, True)
         return outcome
 
@@ -95,15 +96,22 @@ class Recorder:
         try:
             journal.finish_frame(begun, outcome)
         except ValueNotSaved as error:
-            outcome = self._failures.build(frame, error, latency_s=outcome.latency_s)
+            outcome = self._failures.build(
+                frame,
+                error,
+                attempts=outcome.attempts,
+                latency_s=outcome.latency_s,
+                usage=outcome.usage,
+                children=outcome.children,
+            )
             journal.finish_frame(begun, outcome)
         try:
-            if is_undecided(outcome):
+            if frame.step.once and is_undecided(outcome):
                 await journal.start(frame.path, True)
             await journal.writer.commit(frame.concurrent)
         except (StoreError, asyncio.CancelledError) as error:
             return not_noted(self._failures, frame, error)
-        return outcome
+        return journal.read_back(begun, frame, outcome) if journal.cold else outcome
 
     async def _begun(self, frame: AnyFrame, journal: Journal) -> StepOutcome | None:
         """Note that a step begins that may run once only, or may cost something.
@@ -165,6 +173,8 @@ async def _replayed(
         raise not_recorded(begun)
     step, journal = frame.step, frame.run.journal
     goes_inside = step.is_sequence or (step.is_container and not isinstance(step, CacheStep))
+    if isinstance(step, MapStep | BranchingStep) and not isinstance(known, Success | Paused):
+        goes_inside = False  # its children ended one another, in an order that nobody recorded
     strict = isinstance(journal, StoredJournal) and journal.strict
     if not goes_inside and not (strict and cast(AnyStep, step).config.pure):
         return await _restored(frame, known)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from .errors import ConfigurationError, ResumeError
+from .in_doubt import Verdict
 from .outcomes import RunStatus
 from .path import FramePath
 from .results import BackgroundTask, Pause, PipelineResult
@@ -49,28 +50,26 @@ def open_pauses(history: StepHistoryTracker, tasks: Sequence[BackgroundTask]) ->
 
 
 def choose_pause(
-    stopped: PipelineResult, late: Sequence[Pause], wanted: FramePath | str | None
+    run_id: str,
+    status: str,
+    asked: Sequence[Pause],
+    answered: Container[FramePath],
+    wanted: FramePath | str | None,
 ) -> Pause:
-    """The open question at ``wanted``, or the only one; ``late`` are those asked since.
+    """The question at ``wanted``, or the only one that is not ``answered``.
 
     Raises `ResumeError`, with the questions, when there is none or no telling which.
     """
-    asked = (*stopped.paused, *late)
     if wanted is not None:
         for one in asked:
             if str(one.path) == str(wanted):
                 return one
         raise ResumeError(f"nothing asks at {wanted}; there are {listed(asked) or 'no questions'}")
-    state = stopped.resumption
-    answered = () if state is None else state.journal.answers
     waiting = [one for one in asked if one.path not in answered] or asked
     if len(waiting) == 1:
         return waiting[0]
     if not waiting:
-        raise ResumeError(
-            f"run {stopped.run_id} is {stopped.status.value} and asks nothing; resume it without "
-            "an answer"
-        )
+        raise ResumeError(f"run {run_id} is {status} and asks nothing; resume it without an answer")
     raise ResumeError(f"say which question is answered, as pause=PATH: {listed(asked)}")
 
 
@@ -81,7 +80,9 @@ def listed(pauses: Sequence[Pause]) -> str:
 
 def wanted_by(pause: Pause) -> type | None:
     """The type of the answer that a question asks for."""
-    return pause.step.input_schema if isinstance(pause.step, HumanInTheLoopStep) else None
+    if isinstance(pause.step, HumanInTheLoopStep):
+        return pause.step.input_schema
+    return Verdict if pause.step is not None and pause.step.once else None
 
 
 def why_not(result: PipelineResult) -> str:

@@ -14,6 +14,7 @@ from time import time
 from .errors import StoreError
 from .stores import Lease, Row, RowKind, Store
 from .usage import FREE, Usage
+from .user_code import Raised, caught
 
 
 class RowWriter:
@@ -22,7 +23,17 @@ class RowWriter:
     ``seq`` is the number of the newest row.
     """
 
-    __slots__ = ("_blobs", "_broken", "_flusher", "_pending", "_store", "_waiting", "lease", "seq")
+    __slots__ = (
+        "_blobs",
+        "_broken",
+        "_flusher",
+        "_pending",
+        "_store",
+        "_turn",
+        "_waiting",
+        "lease",
+        "seq",
+    )
 
     def __init__(self, store: Store, lease: Lease | None, seq: int) -> None:
         self.lease = lease
@@ -32,6 +43,7 @@ class RowWriter:
         self._blobs: dict[bytes, bytes] = {}
         self._waiting: list[asyncio.Future[None]] = []
         self._flusher: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()  # rows are written in their order
         self._broken: StoreError | None = None
 
     def note(
@@ -90,32 +102,38 @@ class RowWriter:
         await waiter
 
     async def _write(self) -> None:
-        if self._broken is not None:
-            raise self._broken
-        if self.lease is None:
-            return
-        rows, self._pending = self._pending, []
-        blobs, self._blobs = self._blobs, {}
-        try:
-            await self._store.append(self.lease, rows, blobs)
-        except StoreError as error:
-            self._broken = error
-            raise
+        async with self._turn:
+            if self._broken is not None:
+                raise self._broken
+            if self.lease is None or not self._pending:
+                return
+            rows, self._pending = self._pending, []
+            blobs, self._blobs = self._blobs, {}
+            try:
+                await self._store.append(self.lease, rows, blobs)
+            except StoreError as error:
+                self._broken = error
+                raise
+            except asyncio.CancelledError:
+                # Nothing is written. Others wait for some of these rows too.
+                self._pending[:0] = rows
+                self._blobs = blobs | self._blobs
+                raise
 
     async def _flush(self) -> None:
         """Write what this turn noted, and what is noted while that waits for the store."""
-        failed: StoreError | None = None
-        while self._pending or self._waiting:
+        written: Raised | None = None
+        while written is None and (self._pending or self._waiting):
             waiting, self._waiting = self._waiting, []
-            try:
-                await self._write()
-            except StoreError as error:
-                failed = error
+            written = await caught(self._write())
+            if written is not None:
+                waiting += self._waiting
+                self._waiting = []
             for one in waiting:
                 if one.cancelled():
                     continue
-                if failed is None:
+                if written is None:
                     one.set_result(None)
                 else:
-                    one.set_exception(failed)
+                    one.set_exception(written.error)
         self._flusher = None

@@ -32,6 +32,7 @@ from .outcomes import (
 )
 from .path import FramePath
 from .policy_registry import PolicyRegistry
+from .recorded_run import Persist
 from .references import StateProviders
 from .results import AnswerRecorded, BackgroundTask, PipelineResult, Resumption, RunRequest
 from .resuming import (
@@ -50,7 +51,6 @@ from .step_config import JSONValue
 from .step_kinds import ImportStep
 from .steps import Node, Pipeline, Step, name_of
 from .store.sqlite import SqliteStore
-from .stored_journal import Persist
 from .stores import Store
 from .usage import UNLIMITED, Quota, UsageLimits
 from .user_code import Raised, caught_inline
@@ -247,8 +247,7 @@ class Flujo:
         `AlreadyAnswered`.
         """
         if self._durable is not None:
-            run_id = stopped if isinstance(stopped, str) else stopped.run_id
-            request = self._request_of(run_id)
+            request = self._request_of(stopped)
             return await self._durable.resume(request, answer, pause, keep=keep, anyway=anyway)
         if isinstance(stopped, str):
             raise ConfigurationError(f"this runner has no store that could hold run {stopped}")
@@ -257,7 +256,13 @@ class Flujo:
             raise ResumeError(why_not(stopped))
         if answer is not NO_ANSWER:
             late = self._tasks.tasks_of(stopped.run_id)
-            asked = choose_pause(stopped, open_pauses(self._history, late), pause)
+            asked = choose_pause(
+                stopped.run_id,
+                stopped.status.value,
+                (*stopped.paused, *open_pauses(self._history, late)),
+                state.journal.answers,
+                pause,
+            )
             answer_of(answer, wanted_by(asked), str(asked.path))
             state.journal.answer(asked.path, answer)
             if state.journal.running:
@@ -295,7 +300,11 @@ class Flujo:
         request = replace(self._request_of(""), run_id=run_id)
         return await self._stored().fork(request, at, source, patch)
 
-    def _request_of(self, run_id: str) -> RunRequest:
+    def _request_of(self, run: PipelineResult | str) -> RunRequest:
+        """What to ask for when a run is to go on: what its result knows of, or all of it."""
+        if isinstance(run, PipelineResult) and run.resumption is not None:
+            return run.resumption.request
+        run_id = run if isinstance(run, str) else run.run_id
         return RunRequest(self._pipeline, None, run_id, False, None, {})
 
     def as_step(self, name: str, *, inherit_context: bool = True) -> ImportStep[object, object]:

@@ -17,8 +17,9 @@ import tokenize
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import MISSING, dataclass, field
 from enum import Enum
+from hashlib import blake2b
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
-from typing import TypeAlias, cast
+from typing import NamedTuple, TypeAlias, cast
 
 from pydantic import BaseModel
 
@@ -76,6 +77,13 @@ class StepDefinition:
         return (*lines[:MAX_LINES], *([f"… {rest} more lines"] if rest > 0 else []))
 
 
+class DefinitionTable(NamedTuple):
+    """The lines of several definitions by digest, and a name for all of them together."""
+
+    name: str
+    lines: Mapping[str, Sequence[str]]
+
+
 class StepDefinitions:
     """Definitions of the steps of a run, taken once a step and again when something changed.
 
@@ -85,6 +93,17 @@ class StepDefinitions:
     def __init__(self, mask: Mask = _unmasked) -> None:
         self._mask = mask
         self._taken: dict[Node, StepDefinition] = {}
+        self._tables: dict[tuple[bytes, ...], DefinitionTable] = {}
+
+    def table_of(self, nodes: Sequence[Node]) -> DefinitionTable:
+        """What all of ``nodes`` are, to be looked up by digest; made once for each combination."""
+        taken = [self.of(node) for node in nodes]
+        digests = tuple(one.digest for one in taken)
+        if digests not in self._tables:
+            name = blake2b(b"".join(digests), digest_size=16).hexdigest()
+            lines = {one.digest.hex(): list(one.lines) for one in taken}
+            self._tables[digests] = DefinitionTable(name, lines)
+        return self._tables[digests]
 
     def of(self, node: Node) -> StepDefinition:
         """What ``node`` is now. Raises what its agent raises when asked for its definition."""

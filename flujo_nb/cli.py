@@ -1,10 +1,11 @@
-"""The command ``flujo-nb``: executes notebooks from a shell, as CI does."""
+"""The command ``flujo-nb``: executes notebooks from a shell, as CI does, and keeps house."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import copy
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,14 +22,13 @@ from .execute import (
     CellEnded,
     CellStarted,
     FrameLine,
-    KernelNotStarted,
     execute,
     plain,
     report_of,
 )
+from .exit_codes import FAILED, INTERRUPTED, MISUSED, PASSED, Misuse
+from .runs_cli import add_runs, runs_lines
 from .widgets.view_model import duration_text
-
-PASSED, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 
 _LINE = 48
 _INDENT = " " * 10
@@ -45,9 +45,8 @@ _PAGE = """\
 MakePage: TypeAlias = Callable[[NotebookNode, str], str]
 """Makes the HTML page of a notebook with a title."""
 
-
-class Misuse(FlujoError):
-    """The command cannot do what its arguments say. Nothing has run."""
+Command: TypeAlias = Callable[[argparse.Namespace], int]
+"""Does what a command line asks for; gives the exit code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +60,38 @@ class Options:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; its exit code says whether every notebook passed."""
+    """Run the command; its exit code says whether all went well."""
+    parsed = _parser().parse_args(arguments)
+    command: Command = parsed.command
     try:
-        options = options_of(arguments)
-        notebooks = [(path, read(path)) for path in options.notebooks]
+        return command(parsed)
     except Misuse as error:
-        print(f"flujo-nb: {error}", file=sys.stderr)
-        return MISUSED
-    try:
-        passed = [run(path, notebook, options) for path, notebook in notebooks]
-    except KernelNotStarted as error:
-        print(f"flujo-nb: {error}", file=sys.stderr)
-        return FAILED
+        return _ended(error, MISUSED)
+    except FlujoError as error:
+        return _ended(error, FAILED)
     except KeyboardInterrupt:
         print("\nflujo-nb: interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def run_notebooks(parsed: argparse.Namespace) -> int:
+    """``flujo-nb run``: whether every notebook passed."""
+    options = options_of(parsed)
+    notebooks = [(path, read(path)) for path in options.notebooks]
+    passed = [run(path, notebook, options) for path, notebook in notebooks]
     return PASSED if all(passed) else FAILED
+
+
+def keep_runs(parsed: argparse.Namespace) -> int:
+    """``flujo-nb runs``: prints what it finds and does."""
+    try:
+        for line in runs_lines(parsed):
+            print(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who reads has enough; Python would flush once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return PASSED
 
 
 def run(path: Path, notebook: NotebookNode, options: Options) -> bool:
@@ -146,9 +161,8 @@ def frame_lines(frames: Sequence[FrameLine]) -> list[str]:
     ]
 
 
-def options_of(arguments: Sequence[str] | None) -> Options:
+def options_of(parsed: argparse.Namespace) -> Options:
     """The options on the command line; `Misuse` when they contradict each other."""
-    parsed = _parser().parse_args(arguments)
     notebooks: list[Path] = parsed.notebooks
     output: Path | None = parsed.output
     if parsed.html and output is None:
@@ -195,6 +209,11 @@ def page_maker() -> MakePage:
     return make_page
 
 
+def _ended(error: FlujoError, code: int) -> int:
+    print(f"flujo-nb: {plain(str(error))}", file=sys.stderr)
+    return code
+
+
 def _check_output(notebooks: Sequence[Path], output: Path) -> None:
     names = [path.name for path in notebooks]
     for path in notebooks:
@@ -218,6 +237,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--output", type=Path, metavar="DIR", help="leave the executed notebooks here")
     add("--html", action="store_true", help="leave a page of each as well (needs nbconvert)")
     add("--timeout", type=_seconds, metavar="SECONDS", help="the longest that a cell may take")
+    run_command.set_defaults(command=run_notebooks)
+    add_runs(commands).set_defaults(command=keep_runs)
     return parser
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Set
 from typing import TYPE_CHECKING, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, RootModel, TypeAdapter, ValidationError
 
 from ..errors import ValueNotRead
 from ..user_code import Raised, caught_inline
@@ -129,6 +129,8 @@ def _model(kind: type[BaseModel], held: State) -> BaseModel:
     _set(model, "__dict__", dict(held.fields))
     given = held.fields.keys() if held.given is None else held.given
     _set(model, "__pydantic_fields_set__", set(given))
+    if issubclass(kind, RootModel):  # which has neither extras nor private attributes
+        return model
     keeps = kind.model_config.get("extra") == "allow"
     _set(model, "__pydantic_extra__", dict(held.extra or {}) if keeps else None)
     has_private = bool(kind.__private_attributes__)

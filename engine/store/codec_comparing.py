@@ -6,18 +6,18 @@ import re
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence, Set
 from enum import Enum
+from fractions import Fraction
 from types import MappingProxyType
 from typing import cast
 
 from pydantic import SecretBytes, SecretStr
 
 from ..errors import ValueNotSaved
-from ..user_code import Raised, caught_inline
-from ..value_keys import class_name
+from ..user_code import Raised
 from ..values import shown
 from .codec_classes import named_tuple_fields, state
 from .codec_forms import FORMS
-from .codec_tables import PLAIN, library_codec, user_codec
+from .codec_tables import PLAIN, UserCodec, called, library_codec, user_codec_for
 from .type_table import is_named_tuple
 
 SAMPLES = 1000
@@ -48,14 +48,14 @@ class Comparison:
                 self._refuse(value, f"it comes back as {shown(again)}")
             if kind is float and repr(value) != repr(again):
                 self._refuse(value, f"it comes back as {shown(again)}")
-        elif user_codec(class_name(kind)) is not None:
-            self._check_by_user(value, again)
         elif isinstance(value, _SEQUENCES) and kind in _SEQUENCES:
             self._check_items(value, value, cast(Sequence[object], again))
         elif kind in _TABLES:
             self._check_table(value, cast(Mapping[object, object], again))
         elif isinstance(value, set | frozenset):
             self._check_members(value, cast(Set[object], again))
+        elif (user := user_codec_for(kind)) is not None:
+            self._check_by_user(user, value, again)
         elif isinstance(value, Enum):
             if value is not again:
                 self._refuse(value, f"it comes back as {shown(again)}")
@@ -126,7 +126,7 @@ class Comparison:
             other = cast(SecretStr, again)
             if value.get_secret_value() != other.get_secret_value():
                 self._refuse(value, "the secret comes back as another")
-        elif kind in (re.Pattern, bytes, bytearray):
+        elif kind in (bytes, bytearray, re.Pattern, Fraction, range):
             if value != again:
                 self._refuse(value, "it comes back as another")
         elif kind is slice:
@@ -136,7 +136,7 @@ class Comparison:
             if repr(value) != repr(again):
                 self._refuse(value, f"it comes back as {shown(again)}")
         elif (library := library_codec(kind.__module__.partition(".")[0])) is not None:
-            difference = caught_inline(library.difference, value, again)
+            difference = called(library.difference, value, again)
             if difference is not None:
                 self._refuse(value, f"it does not come back as it is: {_told(difference)}")
         else:
@@ -161,11 +161,8 @@ class Comparison:
                 self.check(item, back[name])
                 self._trail.pop()
 
-    def _check_by_user(self, value: object, again: object) -> None:
-        user = user_codec(class_name(type(value)))
-        if user is None:
-            return
-        first, second = (caught_inline(user.encode, one) for one in (value, again))
+    def _check_by_user(self, user: UserCodec, value: object, again: object) -> None:
+        first, second = (called(user.encode, one) for one in (value, again))
         if isinstance(first, Raised) or isinstance(second, Raised):
             self._refuse(value, "its codec raises for what it decoded")
         self.check(first, second)

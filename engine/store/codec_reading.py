@@ -20,7 +20,7 @@ from ..value_keys import MAX_DEPTH
 from ..values import shown
 from .codec_classes import State, made, named_tuple_fields
 from .codec_forms import READERS, items_of, number_of, text_of
-from .codec_tables import PLAIN, Packed, codec_of, user_codec
+from .codec_tables import PLAIN, Packed, called, codec_of, user_codec
 from .type_table import TypeTable, is_named_tuple
 
 Tagged = Mapping[str, object]
@@ -187,7 +187,7 @@ class Reader:
                 f"the value was saved by the codec of {name}, which is not registered here: run "
                 "the cell that calls flujo_nb.codec for it"
             )
-        value = caught_inline(user.decode, self._value(tree["v"]))
+        value = called(user.decode, self._value(tree["v"]))
         if isinstance(value, Raised):
             told = f"{type(value.error).__name__}: {shown(value.error)}"
             raise ValueNotRead(f"the codec of {name} raised {told}") from value.error
@@ -196,7 +196,7 @@ class Reader:
     def _of_library(self, tree: Tagged) -> object:
         library, kind = text_of(tree["of"]), text_of(tree["kind"])
         packed = Packed(kind, self._named(tree["about"]), self._payload(tree))
-        value = caught_inline(codec_of(library).unpacked, packed)
+        value = called(codec_of(library).unpacked, packed)
         if isinstance(value, Raised):
             told = f"{type(value.error).__name__}: {shown(value.error, 200)}"
             raise ValueNotRead(f"a value of {library} ({kind}): {told}") from value.error

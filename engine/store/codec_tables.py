@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import NamedTuple, Protocol, TypeVar, cast
+from typing import NamedTuple, Protocol, TypeVar, TypeVarTuple, cast
 
-from ..errors import ConfigurationError, ValueNotRead
+from ..errors import ConfigurationError, StepInterrupted, ValueNotRead
+from ..user_code import Raised, caught_inline, run_inline
 from ..value_keys import class_name
 from .codec_forms import FORMS
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 PLAIN = frozenset({type(None), bool, int, float, str})
 """What JSON has itself, besides lists and dicts."""
@@ -73,6 +75,17 @@ def codec_of(library: str) -> DataCodec:
     return found
 
 
+def called(function: Callable[[*Ts], T], *args: *Ts) -> T | Raised:
+    """Call what a codec consists of; what it raises comes back as `Raised`.
+
+    But for an interrupt, which is for the run: raises `StepInterrupted`.
+    """
+    result = caught_inline(run_inline, function, *args)
+    if isinstance(result, Raised) and isinstance(result.error, StepInterrupted):
+        raise result.error
+    return result
+
+
 @dataclass(frozen=True, slots=True)
 class UserCodec:
     """A pair of functions that a user registered for a class."""
@@ -105,5 +118,11 @@ def codec(kind: type[T], *, encode: Callable[[T], object], decode: Callable[[obj
 
 
 def user_codec(name: str) -> UserCodec | None:
-    """What was registered for the class of that module and qualified name."""
+    """What was registered last for a class of that module and qualified name."""
     return _USERS.get(name)
+
+
+def user_codec_for(kind: type) -> UserCodec | None:
+    """What was registered for exactly this class."""
+    found = _USERS.get(class_name(kind)) if _USERS else None
+    return found if found is not None and found.kind is kind else None

@@ -22,12 +22,12 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from ..errors import ValueNotSaved
 from ..step_config import JSONValue
-from ..user_code import Raised, caught_inline
+from ..user_code import Raised
 from ..value_keys import MAX_DEPTH, class_name
 from ..values import shown
 from .codec_classes import named_tuple_fields, schema_digest, state
 from .codec_forms import FORMS, Form, NoForm, flat, surrogates, wide_float
-from .codec_tables import PLAIN, Packed, UserCodec, library_codec, user_codec
+from .codec_tables import PLAIN, UserCodec, called, library_codec, user_codec_for
 from .secrets import SHORTEST, SIGNS, SecretBook, looks_like
 from .type_table import TypeTable, holds_data, is_named_tuple
 
@@ -73,7 +73,7 @@ def digest_of(data: bytes) -> bytes:
 
 
 class Writer:
-    """Writes one value. Use it for one ``tree``; ``blobs``, ``secrets``, ``is_plain`` are of that."""
+    """Writes one value: of its ``tree`` are ``blobs``, ``secrets`` and ``is_plain``."""
 
     def __init__(
         self, where: str, types: TypeTable, secrets: SecretBook | None, careful: bool
@@ -108,7 +108,7 @@ class Writer:
             tree = self._other(kind, value) if form is None else self._formed(form, value)
         around.discard(id(value))
         if around and len(around) % _LEVELS_IN_A_BODY == 0:
-            return self.stored(json_of(tree, self._careful))
+            return self.stored(self._json(tree))
         return tree
 
     def stored(self, body: bytes) -> JSONValue:
@@ -193,7 +193,10 @@ class Writer:
         if not form.members:
             return {"$": form.tag, "v": self._list(content)}
         members = self._labelled(content, repeat(("{…}",), len(content)))
-        return {"$": form.tag, "v": sorted(members, key=to_json)}
+        return {"$": form.tag, "v": sorted(members, key=self._json)}
+
+    def _json(self, tree: object) -> bytes:
+        return json_of(tree, self._careful)
 
     def _pairs(self, parts: list[object], start: int) -> JSONValue:
         """The trees of keys and values that alternate from ``start``."""
@@ -210,8 +213,8 @@ class Writer:
                 self._check_texts(value, data.decode("latin-1"))
             return {"$": kind.__name__, **self._payload(data)}
         name = class_name(kind)
-        user = user_codec(name)
-        if user is not None and user.kind is kind:
+        user = user_codec_for(kind)
+        if user is not None:
             return self._by_user(user, name, value)
         if isinstance(value, SecretStr | SecretBytes):
             return self._secret(value)
@@ -240,7 +243,7 @@ class Writer:
         return {"$": "secret", "type": kind.__name__, "name": name, "digest": digest}
 
     def _by_user(self, user: UserCodec, name: str, value: object) -> JSONValue:
-        data = caught_inline(user.encode, value)
+        data = called(user.encode, value)
         if isinstance(data, Raised):
             kind = type(data.error).__name__
             raise self.refused(
@@ -293,14 +296,14 @@ class Writer:
         return f"its class {name} is found neither in its module nor in a step's annotations"
 
     def _of_library(self, kind: type, value: object) -> JSONValue:
-        library = kind.__module__.partition(".")[0]
+        library = str(kind.__module__).partition(".")[0]
         try:
             codec = library_codec(library)
         except ImportError as error:
             raise self.refused(value, f"saving it needs {error.name}: install it") from error
         if codec is None:
             raise self.refused(value, _why_not(kind, value))
-        packed: Packed | Raised = caught_inline(codec.packed, value)
+        packed = called(codec.packed, value)
         if isinstance(packed, Raised):
             known = isinstance(packed.error, NoForm)
             why = str(packed.error) if known else f"{type(packed.error).__name__}: {packed.error}"

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import StoreBusy, StoreError, StoreFailed, StoreRefused
-from .faults import Fault, error_of, is_busy
+from .faults import FAULTS, error_of, is_busy, lock_holder_of
 from .schema import connect, open_file
 
 T = TypeVar("T")
@@ -30,6 +30,11 @@ Work = Callable[[sqlite3.Connection], T]
 
 _FIRST_PAUSE_S = 0.001
 _LONGEST_PAUSE_S = 0.05
+_SLOW_S = 0.005
+
+
+class _Locked(Exception):
+    """Somebody else is writing: to be tried again."""
 
 
 class Database:
@@ -41,12 +46,16 @@ class Database:
     def __init__(self, path: Path, durability: str, busy_timeout_s: float) -> None:
         self.path = path
         self._durability = durability
+        self._is_full = durability == "full"
+        self._commit_s = 0.0  # what the last commit took, if it waited for the disk
         self._busy_timeout_s = busy_timeout_s
         self._process = os.getpid()
         self._closed = False
         self._mutex = threading.Lock()  # held while the writing connection is used
         self._waiting: deque[object] = deque()  # calls that write, in the order in which they came
         self._reader: sqlite3.Connection | None = None
+        # A query that begins while another one runs would see no more than that one's moment.
+        self._reading = threading.Lock()
         self._writer: sqlite3.Connection | None = open_file(path, durability, busy_timeout_s)
         self._inode = path.stat().st_ino
 
@@ -58,13 +67,19 @@ class Database:
         if (
             self._waiting
             or self._writer is None
+            or self._commit_s > _SLOW_S
             or self._process != os.getpid()
             or not self._mutex.acquire(blocking=False)
         ):
             return None
         try:
-            return self._writer.execute(statement, values).rowcount
-        except Fault as fault:
+            if not self._is_full:
+                return self._writer.execute(statement, values).rowcount
+            began = time.perf_counter()
+            written = self._writer.execute(statement, values).rowcount
+            self._commit_s = time.perf_counter() - began
+            return written
+        except FAULTS as fault:
             if is_busy(fault):
                 return None
             raise self._failure(fault) from fault
@@ -72,8 +87,9 @@ class Database:
             self._mutex.release()
 
     async def write(self, work: Work[T], *, aside: bool = False) -> T:
-        """Do ``work`` in one transaction, on another thread if ``aside``; what it returns.
+        """Do ``work`` in one transaction; what it returns.
 
+        On another thread if ``aside``, or when the disk is slow and other tasks could go on.
         Raises what ``work`` raises, then nothing was written, and `StoreBusy` and its like.
         """
         place = object()
@@ -83,14 +99,18 @@ class Database:
         attempt = partial(self._attempt, work)
         try:
             while True:
-                busy: StoreBusy | None = None
                 if self._waiting[0] is place:
                     try:
-                        return await asyncio.to_thread(attempt) if aside else attempt()
-                    except StoreBusy as error:
-                        busy = error
+                        if aside or self._commit_s > _SLOW_S and len(asyncio.all_tasks()) > 1:
+                            return await _in_thread(attempt)
+                        return attempt()
+                    except _Locked:
+                        pass
                 if time.monotonic() >= deadline:
-                    raise busy or StoreBusy(f"{self.path} is being written to by this process.")
+                    raise StoreBusy(
+                        f"{self.path} has been locked for {self._busy_timeout_s} s, now by "
+                        f"{lock_holder_of(self.path)}. Run again when that is done."
+                    )
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_S)
         finally:
@@ -100,10 +120,11 @@ class Database:
         """All rows of a query, of one moment, each as ``shape``; writers are not waited for."""
         self._check()
         try:
-            if self._reader is None:
-                self._reader = connect(self.path, "mode=ro", self._busy_timeout_s)
-            found = self._reader.execute(statement, values).fetchall()
-        except Fault as fault:
+            with self._reading:
+                if self._reader is None:
+                    self._reader = connect(self.path, "mode=ro", self._busy_timeout_s)
+                found = self._reader.execute(statement, values).fetchall()
+        except FAULTS as fault:
             raise error_of(fault, self.path) from fault
         return list(starmap(shape, found))
 
@@ -113,7 +134,7 @@ class Database:
             try:
                 found = self._open().execute("pragma wal_checkpoint(full)").fetchone()
                 return bool(found[0] == 0)
-            except Fault as fault:
+            except FAULTS as fault:
                 raise self._failure(fault) from fault
 
     def close(self) -> None:
@@ -121,7 +142,7 @@ class Database:
         if self._closed or self._process != os.getpid():
             return
         self._closed = True
-        with self._mutex:
+        with self._mutex, self._reading:
             for connection in (self._reader, self._writer):
                 if connection is not None:
                     connection.close()
@@ -130,19 +151,25 @@ class Database:
     def _attempt(self, work: Work[T]) -> T:
         self._check()
         if not self._mutex.acquire(blocking=False):
-            raise StoreBusy(f"{self.path} is being written to by this process.")
+            raise _Locked
         try:
             writer = self._open()
             try:
                 writer.execute("begin immediate")
                 result = work(writer)
+                began = time.perf_counter()
                 writer.execute("commit")
+                self._commit_s = time.perf_counter() - began if self._is_full else 0.0
             except BaseException:
                 if writer.in_transaction:
                     writer.execute("rollback")
                 raise
             return result
-        except Fault as fault:
+        except StoreBusy as busy:
+            raise _Locked from busy
+        except FAULTS as fault:
+            if is_busy(fault):
+                raise _Locked from fault
             raise self._failure(fault) from fault
         finally:
             self._mutex.release()
@@ -177,3 +204,23 @@ class Database:
                 f"The store {self.path} was opened by process {self._process}, from which this one "
                 "was forked. Open it again here."
             )
+
+
+async def _in_thread(call: Callable[[], T]) -> T:
+    """Call ``call`` on another thread; what it returns, even if that was to be cancelled.
+
+    What a thread writes cannot be called back, so it is waited for, and a cancellation comes with
+    the caller's next await.
+    """
+    future = asyncio.get_running_loop().run_in_executor(None, call)
+    cancelled = 0
+    while not future.done():
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError:
+            cancelled += 1
+    task = asyncio.current_task()
+    for _ in range(cancelled if task is not None else 0):
+        task.uncancel()
+        task.cancel()
+    return future.result()

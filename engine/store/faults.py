@@ -11,11 +11,12 @@ from pathlib import Path
 from ..errors import StoreBusy, StoreError, StoreFailed, StoreRefused
 from .owners import lock_holder
 
-Fault = (sqlite3.Error, sqlite3.Warning, OverflowError, UnicodeEncodeError)
+FAULTS = (sqlite3.Error, sqlite3.Warning, OverflowError, UnicodeEncodeError)
 """What the sqlite3 module raises; the last two for values that it cannot bind."""
 
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
 _BROKEN = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_MISUSES = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError)
 _ADVICE = {
     sqlite3.SQLITE_FULL: "Free space on that disk and run again.",
     sqlite3.SQLITE_READONLY: "Make the file and its folder writable and run again.",
@@ -49,7 +50,7 @@ def error_of(fault: BaseException, path: Path) -> StoreError:
             f"{path} is damaged: {fault}. It was left as it is; "
             "restore a copy of it or choose another path."
         )
-    if code is None or isinstance(fault, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+    if code is None or isinstance(fault, _MISUSES):
         return StoreError(f"{path} cannot take this: {fault}")
     name = fault.sqlite_errorname if isinstance(fault, sqlite3.Error) else ""
     advice = _ADVICE.get(code, "Run again when that is mended.")

@@ -13,12 +13,13 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from .faults import Fault
+from .faults import FAULTS
 from .schema import connect
 from .statements import RENEW
 
-LOG_LIMIT = 16 << 20  # bytes of the log from which on it is emptied
-_WAIT_S = 0.2
+LOG_LIMIT = 16 << 20  # bytes of the log from which on it is emptied as soon as nobody writes
+_LOG_BOUND = 64 << 20  # bytes from which on it is emptied in any case
+_WAIT_S = 1.0
 _JOIN_S = 2.0
 
 
@@ -60,8 +61,9 @@ class Housekeeper:
 
     def cut_log(self) -> None:
         """Empty the log at once, so that the file shrinks, unless somebody is in the way."""
-        with contextlib.suppress(*Fault), closing(connect(self._path, "mode=rw", _WAIT_S)) as one:
-            _empty_log(one)
+        with contextlib.suppress(*FAULTS), closing(connect(self._path, "mode=rw", _WAIT_S)) as one:
+            _copy_log(one)
+            _cut_log(one)
 
     def close(self) -> None:
         """End the thread; what it does just now is waited for, a little."""
@@ -73,24 +75,28 @@ class Housekeeper:
         if thread is not None:
             thread.join(_JOIN_S)
 
-    def _log_is_large(self) -> bool:
+    def _log_is_large(self, limit: int = LOG_LIMIT) -> bool:
         try:
-            return self._log.stat().st_size >= LOG_LIMIT
+            return self._log.stat().st_size >= limit
         except OSError:
             return False
 
     def _run(self) -> None:
         connection: sqlite3.Connection | None = None
         try:
+            due = time.monotonic() + self._lease_s / 3
             while not self._is_over():
-                woken = self._wake.wait(self._lease_s / 3)
+                self._wake.wait(max(0.0, due - time.monotonic()))
                 self._wake.clear()
                 # What fails here is tried again next time; who writes steps meets it by himself.
-                with contextlib.suppress(*Fault):
+                with contextlib.suppress(*FAULTS):
                     if connection is None and not self._closed:
                         connection = connect(self._path, "mode=rw", _WAIT_S)
                     if connection is not None:
-                        self._keep(connection, renew=not woken)
+                        self._empty_large_log(connection)
+                        if time.monotonic() >= due:
+                            due = time.monotonic() + self._lease_s / 3
+                            self._renew(connection)
         finally:
             if connection is not None:
                 connection.close()
@@ -102,16 +108,24 @@ class Housekeeper:
             self._thread = None
             return True
 
-    def _keep(self, connection: sqlite3.Connection, *, renew: bool) -> None:
+    def _empty_large_log(self, connection: sqlite3.Connection) -> None:
         if self._log_is_large():
-            _empty_log(connection)
-        if renew:
-            expires = time.time() + self._lease_s
-            for fence, number in list(self._numbers.items()):
-                connection.execute(RENEW, (expires, number, fence))
+            is_quiet = _copy_log(connection) == _copy_log(connection)
+            if is_quiet or self._log_is_large(_LOG_BOUND):
+                _cut_log(connection)
+
+    def _renew(self, connection: sqlite3.Connection) -> None:
+        expires = time.time() + self._lease_s
+        for fence, number in list(self._numbers.items()):
+            connection.execute(RENEW, (expires, number, fence))
 
 
-def _empty_log(connection: sqlite3.Connection) -> None:
-    # The first does nearly all of the work without locking writers out.
-    connection.execute("pragma wal_checkpoint(passive)").fetchall()
+def _copy_log(connection: sqlite3.Connection) -> int:
+    """Bring what the log holds to the file, beside those who write; how many pages that were."""
+    _, pages, _ = connection.execute("pragma wal_checkpoint(passive)").fetchone()
+    return int(pages)
+
+
+def _cut_log(connection: sqlite3.Connection) -> None:
+    """Bring the rest to the file and begin the log anew; writers wait meanwhile, some 10 ms."""
     connection.execute("pragma wal_checkpoint(truncate)").fetchall()

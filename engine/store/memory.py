@@ -7,8 +7,8 @@ here; whose owner is dead can be taken, as in every store.
 from __future__ import annotations
 
 import itertools
-import os
 import math
+import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from ..errors import NoSuchRun, RunExists, StoreError
 from ..stores import Lease, Owner, Pruned, Row, Source, StoredRun
-from .owners import is_news, lease_lost, may_take, run_held
+from .owners import is_news, lease_lost, may_take, run_held, this_process
 from .retention import RunForked, prune
 
 
@@ -76,7 +76,7 @@ class MemoryStore:
         """See `Store.take`."""
         with self._open():
             run = self._find(run_id)
-            if run.owner is not None and not run.is_free_for(owner):
+            if not run.is_free_for(owner):
                 raise run_held(run_id, run.owner)
             run.status = "running"
             run.updated_at = time.time()
@@ -147,7 +147,7 @@ class MemoryStore:
         """See `Store.delete`."""
         with self._open():
             run = self._find(run_id)
-            if run.owner is not None and not run.is_free_for(run.owner):
+            if not run.is_free_for(this_process()):
                 raise run_held(run_id, run.owner)
             for other, fork in self._runs.items():
                 if fork.source is not None and fork.source.run_id == run_id:

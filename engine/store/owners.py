@@ -75,7 +75,7 @@ def lease_lost(lease: Lease, taker: Owner | None) -> LeaseLost:
     return LeaseLost(f"Run {lease.run_id!r} is no longer that of {lease.owner}: {by}.")
 
 
-def run_held(run_id: str, holder: Owner) -> RunHeld:
+def run_held(run_id: str, holder: Owner | None) -> RunHeld:
     """The error of somebody who wants a run that ``holder`` has."""
     return RunHeld(f"Run {run_id!r} is being executed by {holder}. Wait for it, or end it there.")
 

@@ -20,13 +20,14 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import StoreFailed, StoreRefused
-from .faults import Fault, error_of
+from .faults import FAULTS, error_of
 
 APPLICATION_ID: Final = 0x666C6A6F  # "fljo"
 VERSION: Final = 1
 RUN_SHIFT: Final = 32  # an entry's id is its run's number, and in the lower bits its seq
 
 _SMALL = 16 << 20  # bytes up to which every page is checked when a store is opened
+_SMALLEST = 512  # bytes; of less sqlite makes an empty database
 _LOOKS = 50
 _SIDES = ("-wal", "-shm", "-journal")
 
@@ -110,7 +111,7 @@ def open_file(path: Path, durability: str, wait_s: float) -> sqlite3.Connection:
         except BaseException:
             connection.close()
             raise
-    except Fault as fault:
+    except FAULTS as fault:
         raise error_of(fault, path) from fault
     except OSError as error:
         raise StoreFailed(f"{path} could not be opened: {error}") from error
@@ -177,9 +178,9 @@ def _traces(path: Path) -> list[tuple[int, int] | None]:
 
 def _examine(path: Path, wait_s: float, *, has_log: bool) -> None:
     size = path.stat().st_size
-    if size == 0:
+    if size < _SMALLEST:
         raise StoreRefused(
-            f"{path} is empty (0 bytes), which no store is. Restore a copy of it, or remove it."
+            f"{path} is cut off: it has {size} bytes. Restore a copy of it, or remove it."
         )
     # Opened in any other way, sqlite may leave a -wal and a -shm beside it.
     query = "mode=ro" if has_log else "mode=ro&immutable=1"
@@ -195,7 +196,7 @@ def _examine(path: Path, wait_s: float, *, has_log: bool) -> None:
                 [fault] = connection.execute("pragma quick_check(1)").fetchone()
                 if fault != "ok":
                     raise StoreRefused(f"{path} is damaged: {fault}. It was left as it is.")
-    except Fault as fault:
+    except FAULTS as fault:
         raise error_of(fault, path) from fault
 
 
@@ -239,7 +240,8 @@ def _blank() -> tuple[bytes, list[tuple[str, str, str]]]:
 
 def _make(path: Path) -> None:
     """A new store at ``path``; if another process made one in the meantime, that one stays."""
-    if Path(f"{path}-wal").exists():
+    # Another process may have made both since the file was missed; it makes the log later.
+    if Path(f"{path}-wal").exists() and not path.exists():
         raise StoreRefused(
             f"{path} is missing, but its log {path.name}-wal is there. "
             "Put the file back beside it, or remove the log."

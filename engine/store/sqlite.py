@@ -22,7 +22,7 @@ from ..stores import Lease, Owner, Pruned, Row, Source, StoredRun
 from . import statements as sql
 from .database import Database
 from .housekeeping import Housekeeper
-from .owners import is_news, lease_lost, may_take, run_held
+from .owners import is_news, lease_lost, may_take, run_held, this_process
 from .retention import RunForked, prune
 
 _LOOK_EVERY = 1024  # rows of a run between two looks at the log's size
@@ -89,7 +89,7 @@ class SqliteStore:
                 raise self._no_such_run(run_id)
             number, owner_text, expires = found
             holder = sql.owner_of(owner_text)
-            if holder is not None and not may_take(holder, expires, owner, time.time()):
+            if not may_take(holder, expires, owner, time.time()):
                 raise run_held(run_id, holder)
             return number, self._lend(connection, number, owner)
 
@@ -220,7 +220,7 @@ class SqliteStore:
                 raise self._no_such_run(run_id)
             number, owner, expires = found
             holder = sql.owner_of(owner)
-            if holder is not None and not may_take(holder, expires, holder, time.time()):
+            if not may_take(holder, expires, this_process(), time.time()):
                 raise run_held(run_id, holder)
             fork = connection.execute(sql.FORK_OF, (number,)).fetchone()
             if fork is not None:
@@ -236,12 +236,13 @@ class SqliteStore:
     async def _shrink(self) -> None:
         """Give the free pages back to the file system, some at a time."""
 
-        def work(connection: sqlite3.Connection) -> bool:
+        def work(connection: sqlite3.Connection) -> int:
             connection.execute(sql.SHRINK).fetchall()
-            return bool(connection.execute(sql.FREE_PAGES).fetchone()[0])
+            return int(connection.execute(sql.FREE_PAGES).fetchone()[0])
 
-        while await self._database.write(work, aside=True):
-            pass
+        before, free = -1, await self._database.write(work, aside=True)
+        while free not in (0, before):
+            before, free = free, await self._database.write(work, aside=True)
         await asyncio.to_thread(self._housekeeper.cut_log)
 
     def _used(self) -> int:

@@ -6,11 +6,14 @@ by side, in order, and a row costs one page of the log.
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from typing import Final
 
+from pydantic import TypeAdapter
+
+from ..errors import StoreRefused
 from ..stores import Owner, Source, StoredRun
+
+_OWNERS = TypeAdapter(Owner)
 
 LAST_SEQ: Final = (1 << 32) - 1
 
@@ -93,12 +96,17 @@ SHRINK: Final = "pragma incremental_vacuum(1024)"
 
 def owner_text(owner: Owner) -> str:
     """An owner as its column holds it: a JSON object."""
-    return json.dumps(asdict(owner))
+    return _OWNERS.dump_json(owner).decode()
 
 
 def owner_of(text: str | None) -> Owner | None:
     """The owner of that text, if there is one."""
-    return Owner(**json.loads(text)) if text is not None else None
+    if text is None:
+        return None
+    try:
+        return _OWNERS.validate_json(text, strict=True)
+    except ValueError as error:
+        raise StoreRefused(f"The store is damaged: {text[:200]!r} is no owner of a run.") from error
 
 
 def told(

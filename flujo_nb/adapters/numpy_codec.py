@@ -22,12 +22,19 @@ def packed(value: object) -> Packed:
         return Packed("array", {}, _written(value), _texts(value))
     if isinstance(value, np.generic):
         array = np.asarray(value)
+        if array.dtype.kind in "biuf" and array.itemsize <= 8 and value == value:
+            return Packed("number", {"dtype": array.dtype.str, "item": array.item()}, b"")
         return Packed("scalar", {}, _written(array), _texts(array))
     raise NoForm("of numpy, plain arrays and their scalars are saved (numpy.asarray makes one)")
 
 
 def unpacked(given: Packed) -> object:
     """The array or scalar again. Raises ``ValueError`` for other bytes."""
+    if given.kind == "number":
+        dtype, item = given.about["dtype"], given.about["item"]
+        if not isinstance(dtype, str) or not isinstance(item, int | float):
+            raise ValueError("a dtype and a number were expected")
+        return np.array(item, dtype=_NUMBERS[dtype])[()]
     array = _read(given.payload)
     if given.kind == "array":
         return array
@@ -36,11 +43,17 @@ def unpacked(given: Packed) -> object:
     raise ValueError(f"{given.kind!r:.40} is nothing of numpy")
 
 
+_NUMBERS = {
+    dtype.str: dtype
+    for dtype in map(np.dtype, "? b B h H i I l L q Q e f d".split())  # noqa: SIM905
+}
+
+
 def difference(value: object, again: object) -> str | None:
     """What differs between two arrays, or two scalars; ``None`` when they are the same."""
     left, right = np.asarray(value), np.asarray(again)
-    if left.dtype != right.dtype or left.dtype.str != right.dtype.str:
-        return f"the dtype {left.dtype} comes back as {right.dtype}"
+    if left.dtype != right.dtype or repr(left.dtype) != repr(right.dtype):
+        return f"the dtype {left.dtype!r} comes back as {right.dtype!r}"
     if left.dtype.metadata != right.dtype.metadata:
         return "the metadata of its dtype are lost"
     if left.shape != right.shape:

@@ -167,11 +167,13 @@ def _unpacked_scalar(kind: str, about: Mapping[str, object]) -> object:
         case "NA":
             return pd.NA
         case "Timestamp":
-            moment = pd.Timestamp(np.datetime64(*_counted(about)))
+            count, unit = _counted(about)
+            moment = pd.Timestamp(np.datetime64(count, unit))
             zone = about["zone"]
             return moment if zone is None else moment.tz_localize("UTC").tz_convert(zone)
         case "Timedelta":
-            return pd.Timedelta(np.timedelta64(*_counted(about)))
+            count, unit = _counted(about)
+            return pd.Timedelta(np.timedelta64(count, unit))
         case "Interval":
             return pd.Interval(about["left"], about["right"], about["closed"])
         case "Period":
@@ -179,11 +181,12 @@ def _unpacked_scalar(kind: str, about: Mapping[str, object]) -> object:
     raise ValueError(f"{kind!r:.40} is nothing of pandas")
 
 
-def _counted(about: Mapping[str, object]) -> tuple[int, Literal["s", "ms", "us", "ns"]]:
+def _counted(about: Mapping[str, object]) -> tuple[int, Literal["ns"]]:
+    """A count of units, whose name is typed as the one that numpy's stubs want for all."""
     count, unit = about["count"], about["unit"]
     if type(count) is not int or unit not in ("s", "ms", "us", "ns"):
         raise ValueError("a number of seconds, or parts of seconds, was expected")
-    return count, unit
+    return count, cast('Literal["ns"]', unit)
 
 
 def difference(value: object, again: object) -> str | None:

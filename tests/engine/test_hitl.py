@@ -123,6 +123,7 @@ def test_a_pause_has_the_schema_of_its_answer_and_the_step_gives_that_type(
     assert type(result.output) is type(output)
 
 
+@pytest.mark.warm("answers with an object that is no data")
 def test_without_a_schema_any_answer_will_do_and_is_the_output_as_it_is(wait: Wait) -> None:
     answer = object()
     runner = runner_of(asks("ask", "?"))

@@ -36,6 +36,8 @@ from flujo_nb.engine.step_history_tracker import StepHistoryTracker
 from flujo_nb.engine.steps import AnyPipeline, Pipeline, Step
 from flujo_nb.engine.usage import UsageLimits
 
+pytestmark = pytest.mark.warm("measures what runs cost that keep nothing")
+
 LIMITS = UsageLimits(total_cost_usd_limit=1.0, total_tokens_limit=10**6, total_requests_limit=10**6)
 Run = Callable[[], Awaitable[object]]
 

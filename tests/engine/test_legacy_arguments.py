@@ -286,6 +286,7 @@ def test_a_child_in_the_background_hands_its_input_on(wait: Wait) -> None:
     assert wait(main()).output == (True, "x")
 
 
+@pytest.mark.warm("a child that has no frame of its own leaves no row")
 def test_an_outcome_is_an_answer_too(wait: Wait) -> None:
     async def execute(core: Any, step: Any, data: Any) -> Success:
         await core.execute(costs, data)

@@ -69,6 +69,7 @@ def test_a_child_stands_where_its_policy_says(
     assert str(result.output[0].path) == path
 
 
+@pytest.mark.warm("a child that has no frame of its own leaves no row")
 @pytest.mark.parametrize(
     ("node", "place", "found"),
     [
@@ -164,6 +165,7 @@ def test_beside_a_pause_children_run_to_their_own_end(wait: Wait) -> None:
     assert calls == {"a": 1, "b": 1, "c": 1}
 
 
+@pytest.mark.warm("what a policy makes of a cancelled child is not what that child recorded")
 @pytest.mark.parametrize("how", ["raises", "returns", "fails"])
 def test_beside_anything_else_they_are_cancelled(wait: Wait, how: str) -> None:
     async def execute(core: Any, step: Any, data: Any) -> StepResult:
@@ -329,6 +331,7 @@ def test_a_breach_of_a_child_that_was_cancelled_counts_too(wait: Wait) -> None:
         ran(wait, execute)
 
 
+@pytest.mark.warm("what a policy makes of a cancelled child is not what that child recorded")
 def test_what_stopped_a_child_is_not_counted_twice(wait: Wait) -> None:
     node = costs >> Step.from_callable(echo.agent, name="dear", estimate=UsageEstimate(tokens=9))
     runner = runner_of(with_child(node), registry=older(swallow), usage_limits=LIMIT)

@@ -102,6 +102,7 @@ def stop(data: object) -> None:
     raise PipelineAbortSignal("enough")
 
 
+@pytest.mark.warm("a store tells more: that the question was answered")
 @pytest.mark.parametrize(
     ("node", "status"),
     [
@@ -124,6 +125,7 @@ def test_only_a_paused_result_takes_an_answer(wait: Wait, node: Any, status: str
         wait(runner.resume_async(result, 2))
 
 
+@pytest.mark.warm("with a store it can be answered")
 def test_a_function_that_pauses_leaves_a_run_that_nobody_can_answer(wait: Wait) -> None:
     @step
     def ask(data: object) -> None:
@@ -329,6 +331,7 @@ def test_totals_add_up_over_pauses(wait: Wait) -> None:
     assert [one.token_counts for one in result.step_history] == [3, 0, 4, 0, 5]
 
 
+@pytest.mark.warm("two runners, each with a store of its own")
 def test_what_is_left_of_the_budget_is_what_a_resumed_run_has(wait: Wait) -> None:
     node = spends("a", 6) >> asks() >> spends("b", 3, estimate=5)
     runner = Flujo(node, usage_limits=tokens(10))

@@ -1,0 +1,290 @@
+"""What is recorded of a run: read once, and decoded when a frame comes to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+from hashlib import blake2b
+from typing import NamedTuple, cast
+
+from pydantic_core import from_json
+
+from .errors import ValueNotSaved
+from .journal import Decision, Journal
+from .journal_image import Image, kept_rows
+from .outcome_codec import LivePart, OutcomeCodec, Unsaved, live_parts, tree_of
+from .outcomes import Failure, FrameOutcome, Success
+from .path import FramePath, Segment
+from .recorded_frames import RecordedFrames
+from .step_config import JSONValue
+from .steps import Node
+from .store.codec import Codec
+from .stores import Row, Source, Store
+from .usage import Usage
+from .value_keys import class_name
+
+PATCH = "patch"
+"""The decision that holds what a fork changes at its frame."""
+
+DEFINITION = "definition "
+"""How the decisions begin that hold what the definitions of digests say, line by line."""
+
+
+class Persist(StrEnum):
+    """What becomes of values that cannot be saved.
+
+    ``REQUIRE``: they fail their step. ``AUTO``: the step goes on, and its row says what is missing.
+    ``NEVER``: nothing is saved at all.
+    """
+
+    AUTO = "auto"
+    REQUIRE = "require"
+    NEVER = "never"
+
+
+class Begun(NamedTuple):
+    """How a frame began, as its row will tell: its path's text, its step, the last row before."""
+
+    path: str
+    name: str
+    definition: bytes
+    input: bytes
+    started: int
+
+
+class RecordedRun(Journal):
+    """A run of a store, to be read.
+
+    ``image`` is what was recorded when it was `read`; ``replaying`` says that nothing may run,
+    ``strict`` that pure steps do all the same; ``keeps`` that what is recorded stands although
+    steps were edited; ``gave_unsaved`` that values were asked for which are gone.
+    """
+
+    __slots__ = (
+        "_known_answers",
+        "_live",
+        "_outcomes_codec",
+        "_redone",
+        "codec",
+        "frames",
+        "gave_unsaved",
+        "image",
+        "keeps",
+        "persist",
+        "replaying",
+        "run_id",
+        "source",
+        "store",
+        "strict",
+        "visited",
+    )
+
+    def __init__(
+        self,
+        store: Store,
+        run_id: str,
+        codec: Codec,
+        persist: Persist = Persist.REQUIRE,
+        source: Source | None = None,
+    ) -> None:
+        super().__init__()
+        self.store = store
+        self.run_id = run_id
+        self.codec = codec
+        self.persist = persist
+        self.source = source
+        self.replaying = False
+        self.strict = False
+        self.keeps = False
+        self.gave_unsaved = False
+        self.visited: set[str] = set()
+        self._outcomes_codec = OutcomeCodec(codec, persist is Persist.REQUIRE)
+        self._live: dict[str, FrameOutcome] = {}
+        self._redone: set[str] = set()
+        self._known_answers: Mapping[str, bytes] = {}
+        self.forget()
+
+    def read(self, below: FramePath | None = None) -> None:
+        """Read what is recorded, of the whole run or of one frame with all inside; decode nothing.
+
+        Raises `NoSuchRun` and `StoreError`, and `ValueNotRead` for answers that cannot be decoded.
+        """
+        rows = self.all_rows()
+        if below is not None:
+            text = str(below)
+            rows = [row for row in rows if row.path == text or row.path.startswith(f"{text}/")]
+        self._take(Image(rows))
+        self.take_answers(self.store.answers(self.run_id))
+
+    def forget(self) -> None:
+        """Drop what was read: frames that begin now are new ones."""
+        self._take(Image())
+
+    def _take(self, image: Image) -> None:
+        self.image = image
+        self.frames = RecordedFrames(image, self._outcomes_codec, self.store.blob)
+        self._open_behind = {path.segments for path in image.open_behind()}
+
+    def all_rows(self) -> Sequence[Row]:
+        """The rows that the run began with, if it was forked, and its own."""
+        own = self.store.rows(self.run_id)
+        if self.source is None:
+            return own
+        origin = self.store.run(self.source.run_id)
+        before = RecordedRun(self.store, origin.run_id, self.codec, source=origin.source)
+        return [*kept_rows(before.all_rows(), self.source), *own]
+
+    def take_answers(self, answers: Mapping[str, bytes]) -> None:
+        """Take in the answers that the store holds; those already taken stand."""
+        self._known_answers = answers
+        for path, body in self.image.answered(answers).items():
+            at = FramePath.parse(path)
+            if at not in self._answers:
+                tree = cast(JSONValue, from_json(body))
+                self._answers[at] = self.codec.decode(tree, self.store.blob)
+
+    def lines_of(self, definition: bytes) -> Sequence[str]:
+        """What a recorded definition said, line by line."""
+        for path, name in self.image.decisions:
+            known = self._decision_at(path, name) if name.startswith(DEFINITION) else None
+            if known is not None:
+                table = cast(Mapping[str, Sequence[str]], known.value)
+                if definition.hex() in table:
+                    return table[definition.hex()]
+        return ()
+
+    def inputs_of(self, row: Row) -> Iterator[object]:
+        """What a recorded frame was given, if some recorded value is that.
+
+        Only its digest is recorded, so the outputs before it are tried, the newest first.
+        """
+        before = [one for one in self.image.finished.values() if one.seq < row.seq]
+        for one in sorted(before, key=lambda one: one.seq, reverse=True):
+            tree = tree_of(one)
+            value = self.codec.decode(tree["o"], self.store.blob) if "o" in tree else None
+            if self.digest_of(value) == row.input:
+                yield value
+                return
+
+    def digest_of(self, value: object) -> bytes:
+        """A digest of what ``value`` holds; of what cannot be saved, of its type."""
+        try:
+            return self.codec.encode(value, "input").digest
+        except ValueNotSaved:
+            return blake2b(class_name(type(value)).encode(), digest_size=16).digest()
+
+    def recorded(self, begun: Begun) -> Row | None:
+        """The row that tells how a frame ended before, if that is final (in a replay, any)."""
+        row = self.image.finished.get(begun.path)
+        if row is None:
+            return None
+        if not begun.path and row.definition != begun.definition and not self.keeps:
+            return None  # the steps around were not what they are now: each is looked at by itself
+        self.visited.add(begun.path)
+        if self.replaying:
+            return row
+        if not self.image.is_final(row) or self._is_lost(row):
+            return None
+        if self._open_behind and self._has_open_behind(FramePath.parse(begun.path).segments):
+            return None
+        return row
+
+    def _is_lost(self, row: Row) -> bool:
+        """Whether what a frame did to the context was only in memory, and is gone."""
+        if b'"live"' not in row.body or row.path in self._live:
+            return False
+        return any(part.where.startswith("context") for part in live_parts(tree_of(row)))
+
+    def outcome_of(
+        self, row: Row, step: Node | None, segments: tuple[Segment, ...], index: int | None
+    ) -> FrameOutcome:
+        """How the frame of ``row`` ended. Raises `ValueNotRead`."""
+        live = self._live.get(row.path)
+        if live is not None:
+            return live
+        outcome = self.frames.outcome_of(row, step, segments, index)
+        if isinstance(outcome, Success) and isinstance(outcome.output, Unsaved):
+            self.gave_unsaved = True
+        return outcome
+
+    def final_outcome(self, path: FramePath) -> Success | Failure | None:
+        """How the frame at ``path`` ended, if that is final."""
+        row = self.image.finished.get(str(path))
+        if row is None or not self.image.is_final(row):
+            return None
+        outcome = self.outcome_of(row, None, path.segments, None)
+        return outcome if isinstance(outcome, Success | Failure) else None
+
+    def outcome_at(self, path: FramePath, step: Node | None = None) -> FrameOutcome | None:
+        """How the frame at ``path`` ended the last time, if it did and was read."""
+        return self._live.get(str(path)) or self.frames.outcome_at(path, step)
+
+    def live_only(self, path: FramePath) -> Sequence[LivePart]:
+        """What of the frame at ``path`` is not saved."""
+        row = self.image.finished.get(str(path))
+        return () if row is None else live_parts(tree_of(row))
+
+    def release(self, path: FramePath) -> None:
+        """Drop the values at and below ``path`` that are only in memory."""
+        text = str(path)
+        for one in [key for key in self._live if key == text or key.startswith(f"{text}/")]:
+            del self._live[one]
+
+    def redo(self, path: str) -> None:
+        """Let the frame at ``path``, and those inside it whose values are gone, run again."""
+        for text, row in list(self.image.finished.items()):
+            if text == path or (text.startswith(f"{path}/") and live_parts(tree_of(row))):
+                del self.image.finished[text]
+                self._redone.add(text)
+
+    def patch_at(self, path: FramePath) -> Mapping[str, JSONValue] | None:
+        """What the fork that began this run changes at ``path``."""
+        known = self.decision(path, PATCH)
+        return None if known is None else cast(Mapping[str, JSONValue], known.value)
+
+    def outcome_in_source(self, path: FramePath) -> FrameOutcome | None:
+        """How the frame at ``path`` ended in the run that this one was forked from."""
+        if self.source is None:
+            return None
+        origin = self.store.run(self.source.run_id)
+        before = RecordedRun(self.store, origin.run_id, self.codec, source=origin.source)
+        before.read()
+        return before.outcome_at(path)
+
+    def unvisited(self) -> Sequence[str]:
+        """The recorded frames that no frame of this walk came to, nor one that holds them."""
+        finished = self.image.finished
+        return [
+            text
+            for text, row in finished.items()
+            if self.image.is_final(row) and not self._is_within_visited(text)
+        ]
+
+    def _is_within_visited(self, text: str) -> bool:
+        while text and text not in self.visited:
+            text = text.rpartition("/")[0]
+        return text in self.visited
+
+    def is_in_doubt(self, path: FramePath) -> bool:
+        """Whether the frame at ``path`` may run once only, and began without a known end."""
+        text = str(path)
+        row = self.image.finished.get(text)
+        lost = text in self._redone or (row is not None and self._is_lost(row))
+        return lost or self.image.is_in_doubt(text)
+
+    def decision(self, path: FramePath, name: str, number: int | None = None) -> Decision | None:
+        """What was decided under ``name`` (the ``number``-th time) in the frame at ``path``."""
+        if not self.image.decisions:
+            return None
+        return self._decision_at(str(path), name if number is None else f"{name}#{number}")
+
+    def _decision_at(self, path: str, name: str) -> Decision | None:
+        row = self.image.decisions.get((path, name))
+        if row is None:
+            return None
+        value, update = self._outcomes_codec.decision_of(tree_of(row), self.store.blob)
+        return Decision(value, update)
+
+    def spent_at(self, path: FramePath) -> Usage:
+        """What has been spent, or may have been, of the budget that begins at ``path``."""
+        return self.image.spent_below(str(path))
