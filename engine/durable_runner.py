@@ -11,7 +11,13 @@ from pydantic import BaseModel
 
 from .background_task_manager import BackgroundTaskManager
 from .durable_runs import Asked, DurableRuns
-from .errors import ReplayMismatch, ResumeError, RunHeld, ValueGone
+from .errors import (
+    ReplayMismatch,
+    ResumeError,
+    RunHeld,
+    UsageLimitExceededError,
+    ValueGone,
+)
 from .hooks import Hook
 from .outcomes import RunStatus
 from .patches import checked_patch
@@ -22,6 +28,7 @@ from .run import Facility, new_run_id
 from .step_config import JSONValue
 from .stored_journal import StoredJournal
 from .usage import Quota, UsageLimits
+from .user_code import Raised, caught
 from .walker import Walker
 
 NewContext: TypeAlias = Callable[[object], BaseModel]
@@ -147,7 +154,6 @@ class DurableRunner:
         hooks: tuple[Hook, ...],
     ) -> PipelineResult:
         """Walk until the run rests: again while answers came, or values have to be made anew."""
-        status: str = RunStatus.INTERRUPTED
         again: set[str] = set()
         try:
             while True:
@@ -159,20 +165,29 @@ class DurableRunner:
                     again.add(gone.path)
                 else:
                     if await self._rests(journal, result):
-                        result = replace(result, unvisited=journal.unvisited())
-                        if not goes_on(result):
-                            return result
-                        state = Resumption(request, context, journal, Quota(limits))
-                        return replace(result, resumption=state)
+                        break
                 journal.read()
                 for path in again:
                     journal.redo(path)
-        except ResumeError:
-            status = RunStatus.FAILED
+        except BaseException as error:
+            await self._left(journal, error)
             raise
-        finally:
-            if journal.writer.lease is not None and not self._tasks.open_count(journal.run_id):
-                await self._runs.leave(journal, status)
+        result = replace(result, unvisited=journal.unvisited(), remade=sorted(again))
+        if not goes_on(result):
+            return result
+        return replace(result, resumption=Resumption(request, context, journal, Quota(limits)))
+
+    async def _left(self, journal: StoredJournal, error: BaseException) -> None:
+        """Give back a run that ``error`` ended, as far as the store lets it."""
+        status = RunStatus.INTERRUPTED
+        if isinstance(error, UsageLimitExceededError):
+            status = RunStatus.ABORTED
+        elif isinstance(error, ResumeError):
+            status = RunStatus.FAILED
+        if journal.writer.lease is not None and not self._tasks.open_count(journal.run_id):
+            left = await caught(self._runs.leave(journal, status))
+            if isinstance(left, Raised):
+                error.add_note(f"and run {journal.run_id} could not be given back: {left.error}")
 
     async def _rests(self, journal: StoredJournal, result: PipelineResult) -> bool:
         """Give the run back as it stands; with work in the background, when that has ended."""
@@ -185,8 +200,10 @@ class DurableRunner:
         return True
 
     async def _rest_later(self, journal: StoredJournal, status: str) -> None:
-        await self._tasks.drain(journal.run_id)
-        await self._runs.leave(journal, status)
+        try:
+            await self._tasks.drain(journal.run_id)
+        finally:  # also when the loop ends, and the tasks with it
+            await self._runs.leave(journal, status)
 
     async def _once(
         self,

@@ -110,9 +110,7 @@ class DurableRuns:
             await self.leave(journal, before)
             raise
 
-    async def take(
-        self, run_id: str, asked: Asked, *, keep: bool, anyway: bool
-    ) -> StoredJournal:
+    async def take(self, run_id: str, asked: Asked, *, keep: bool, anyway: bool) -> StoredJournal:
         """The journal of a known run, which this process executes from now on.
 
         ``asked`` is noted if it was not when the run was begun.

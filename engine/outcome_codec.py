@@ -160,7 +160,7 @@ class OutcomeCodec:
             case BackgroundLaunched():
                 body.add(b"t", to_json(outcome.task_id))
         if outcome.latency_s:
-            body.add(b"l", b"%.6f" % outcome.latency_s)
+            body.add(b"l", b"%.17g" % outcome.latency_s)
         if outcome.attempts != 1:
             body.add(b"n", b"%d" % outcome.attempts)
         if outcome.metadata:

@@ -113,7 +113,7 @@ def _changed_definition(
 ) -> Exception:
     lines = journal.lines_of(row.definition or b"")
     told = first_difference(lines, journal.definitions.of(frame.step).lines)
-    return _edited(journal, [begun.path], told)
+    return _edited(journal, [begun.path or "the run"], told)
 
 
 def _changed_input(journal: StoredJournal, begun: Begun, row: Row, frame: AnyFrame) -> Exception:

@@ -72,6 +72,7 @@ class RecordedRun(Journal):
         "keeps",
         "persist",
         "replaying",
+        "restored",
         "run_id",
         "source",
         "store",
@@ -98,6 +99,7 @@ class RecordedRun(Journal):
         self.keeps = False
         self.gave_unsaved = False
         self.visited: set[str] = set()
+        self.restored: set[str] = set()
         self._outcomes_codec = OutcomeCodec(codec, persist is Persist.REQUIRE)
         self._live: dict[str, FrameOutcome] = {}
         self._redone: set[str] = set()
@@ -178,11 +180,11 @@ class RecordedRun(Journal):
         row = self.image.finished.get(begun.path)
         if row is None:
             return None
-        if not begun.path and row.definition != begun.definition and not self.keeps:
-            return None  # the steps around were not what they are now: each is looked at by itself
         self.visited.add(begun.path)
         if self.replaying:
             return row
+        if not begun.path and row.definition != begun.definition and not self.keeps:
+            return None  # other steps stand in it now: each is looked at by itself
         if not self.image.is_final(row) or self._is_lost(row):
             return None
         if self._open_behind and self._has_open_behind(FramePath.parse(begun.path).segments):
@@ -252,18 +254,19 @@ class RecordedRun(Journal):
         return before.outcome_at(path)
 
     def unvisited(self) -> Sequence[str]:
-        """The recorded frames that no frame of this walk came to, nor one that holds them."""
-        finished = self.image.finished
+        """The recorded frames that this walk did not come to, nor to one that holds them."""
         return [
             text
-            for text, row in finished.items()
-            if self.image.is_final(row) and not self._is_within_visited(text)
+            for text, row in self.image.finished.items()
+            if text and self.image.is_final(row) and not self._is_held(text)
         ]
 
-    def _is_within_visited(self, text: str) -> bool:
-        while text and text not in self.visited:
+    def _is_held(self, text: str) -> bool:
+        if text in self.visited:
+            return True
+        while text and text not in self.restored:
             text = text.rpartition("/")[0]
-        return text in self.visited
+        return text in self.restored
 
     def is_in_doubt(self, path: FramePath) -> bool:
         """Whether the frame at ``path`` may run once only, and began without a known end."""

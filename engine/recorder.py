@@ -158,6 +158,8 @@ def _asked_about(frame: AnyFrame, outcome: StepOutcome) -> StepOutcome:
 async def _restored(frame: AnyFrame, recorded: FrameOutcome) -> StepOutcome:
     """``recorded``, which stands for the frame; whoever asks or listens gets to know."""
     run = frame.run
+    if isinstance(run.journal, StoredJournal):
+        run.journal.restored.add(str(frame.path))
     if Facility.OUTPUTS in run.facilities:
         run.outputs.update(outputs_in((recorded,)))
     if run.events is not None:
@@ -179,9 +181,10 @@ async def _replayed(
     if not goes_inside and not (strict and cast(AnyStep, step).config.pure):
         return await _restored(frame, known)
     outcome = await proceed(frame)
-    if not isinstance(outcome, Chunk | Aborted):
-        check_same_end(known, outcome, begun)
-    return outcome
+    if isinstance(outcome, Chunk | Aborted):
+        return outcome
+    check_same_end(known, outcome, begun)
+    return known  # with the times that were recorded
 
 
 def _shares_its_path(frame: AnyFrame) -> bool:

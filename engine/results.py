@@ -125,7 +125,8 @@ class PipelineResult:
     ``paused`` are the questions that a paused run waits for, ``resumption`` what it goes on from;
     ``background`` tells how its steps in the background stood when it ended. ``restored`` says that
     the whole run was recorded before, and nothing ran; ``unvisited`` are recorded frames that the
-    program did not come to any more.
+    program did not come to any more, ``remade`` those that ran again because what they had given
+    was only in memory, and gone.
     """
 
     run_id: str
@@ -140,6 +141,7 @@ class PipelineResult:
     hook_errors: Sequence[HookError] = ()
     restored: bool = False
     unvisited: Sequence[str] = ()
+    remade: Sequence[str] = ()
     resumption: Resumption | None = field(default=None, repr=False, compare=False)
 
     @property
