@@ -17,7 +17,7 @@ all: lint typecheck test demo ## lint, typecheck, test, demo
 demo: $(STAMP) ## run the quickstart notebook on this machine's packages, into build/demo
 	@.venv/bin/flujo-nb run notebooks/01_quickstart.ipynb --output build/demo --html
 
-test: $(STAMP) ## every test
+test: $(STAMP) strace ## every test
 	@$(PY) -m pytest
 
 test-fast: $(STAMP) ## the tests that need no kernel, no install and few examples, under 30 seconds
@@ -26,7 +26,7 @@ test-fast: $(STAMP) ## the tests that need no kernel, no install and few example
 test-cold: $(STAMP) ## the engine's tests with every frame read back from a store
 	@FLUJO_COLD=1 $(PY) -m pytest -n 2 tests/engine tests/slices tests/properties
 
-kill: $(STAMP) ## kill every flow at every write and sync of its store, and resume it; needs strace
+kill: $(STAMP) strace ## kill every flow at every write and sync of its store, and resume it; needs strace
 	@$(PY) -m tests.crash.kill_all
 
 typecheck: $(STAMP) build/typing ## mypy, strict
@@ -44,6 +44,14 @@ clean: ## remove what was built and cached; .venv stays
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@rm -rf .coverage flujo_nb.egg-info
 	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+# What stops processes at every write; the tests that need it say so when it is missing.
+.PHONY: strace
+strace:
+	@command -v strace >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && { apt-get install -qq -y strace >/dev/null 2>&1 \
+	    || { apt-get update -qq && apt-get install -qq -y strace >/dev/null; }; }; } \
+	|| echo "strace is missing: apt install strace" >&2
 
 # A package that is new or gone changes what there is to link, so the tree is laid out each time.
 .PHONY: build/typing
@@ -72,5 +80,5 @@ $(STAMP): pyproject.toml setup.cfg constraints.txt
 	fi; \
 	exit 1
 	@$(PY) -m pip install -qq -c constraints.txt setuptools
-	@$(PY) -m pip install -qq -c constraints.txt --no-build-isolation -e '.[agents,html,tutorials,test,dev]'
+	@$(PY) -m pip install -qq -c constraints.txt --no-build-isolation -e '.[agents,data,html,tutorials,test,dev]'
 	@touch $@

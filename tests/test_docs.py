@@ -66,6 +66,21 @@ def test_the_stand_ins(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "a draft ['write']\n"
 
 
+def test_the_run_that_survives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    [code] = blocks("docs/durable-runs.md")
+    main = cast(Callable[[], Coroutine[None, None, None]], run(code)["main"])
+    asyncio.run(main())
+    assert capsys.readouterr().out.splitlines() == [
+        "paused ['ask']",
+        "completed ['draft', 'publish']",
+        "True ['draft', 'publish']",
+        "ABOUT SPRING ['draft', 'publish', 'publish']",
+    ]
+
+
 def test_the_program_that_reads_an_exported_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
