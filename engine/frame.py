@@ -23,7 +23,15 @@ from .errors import ConfigurationError, ContextTypeError
 from .hooks import Hook
 from .journal import Journal
 from .outcomes import OnChunk
-from .path import FramePath, Segment, SegmentKind, index_segment, path_of_segments, step_segment
+from .path import (
+    FramePath,
+    Segment,
+    SegmentKind,
+    index_segment,
+    path_of_segments,
+    step_segment,
+    text_of_segments,
+)
 from .references import StateProviders
 from .run import NO_EXTENSIONS, NO_PROVIDERS, Extensions, Facility, Run
 from .sealed import draft_of
@@ -79,6 +87,16 @@ class ExecutionFrame(_Placed, Generic[ContextT]):
             path = path_of_segments(segments + self.segments)
             object.__setattr__(self, "_path", path)
         return path
+
+    @property
+    def path_text(self) -> str:
+        """``str(path)``, made of the parent's: cheaper where the path itself is not needed."""
+        if self.parent is None:
+            return str(self.path)
+        own, above = text_of_segments(self.segments), str(self.parent.path)
+        if self.index is not None:
+            own = f"[{self.index}]/{own}" if own else f"[{self.index}]"
+        return f"{above}/{own}" if above and own else above or own
 
     @property
     def run_id(self) -> str:

@@ -113,7 +113,7 @@ class Image:
     def asking(self) -> Sequence[Row]:
         """The frames that wait for an answer: paused by themselves, and not withdrawn."""
         paused = {path: row for path, row in self.finished.items() if row.status == "paused"}
-        around = {above for path in paused for above in _above(path)}
+        around = {above for path in self.finished for above in _above(path)} if paused else set()
         return [
             row
             for path, row in paused.items()

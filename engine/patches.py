@@ -18,6 +18,8 @@ from .frame import AnyFrame
 from .outcomes import FrameOutcome, StepOutcome, Success
 from .policy import Call
 from .step_config import JSONValue
+from .user_code import Raised, caught_inline, message_of
+from .value_keys import class_name
 
 _PARTS = ("data", "context", "output")
 
@@ -62,19 +64,22 @@ def patching(
     recorded: FrameOutcome | None,
     contexts: ContextUpdateManager,
 ) -> Call:
-    """``proceed`` for a frame that is patched; ``recorded`` is how it ended before the fork."""
+    """``proceed`` for a frame that is patched; ``recorded`` is how it ended before the fork.
+
+    The call raises `ResumeError` when the patch does not fit.
+    """
 
     async def call(frame: AnyFrame) -> StepOutcome:
         if "output" in patch:
             before = recorded if isinstance(recorded, Success) else Success()
-            output = patched(before.output, patch["output"])
+            output = _fitting(frame, before.output, patch["output"])
             return replace(before, output=output, step=frame.step)
         if "data" in patch:
-            return await proceed(replace(frame, data=patched(frame.data, patch["data"])))
+            return await proceed(replace(frame, data=_fitting(frame, frame.data, patch["data"])))
         base = frame.context
         if base is None:
             raise ResumeError(f"{frame.path} has no context that could be patched")
-        context = cast(BaseModel, patched(base, patch["context"]))
+        context = cast(BaseModel, _fitting(frame, base, patch["context"]))
         outcome = await proceed(replace(frame, context=context))
         if not isinstance(outcome, Success):
             return outcome
@@ -82,3 +87,11 @@ def patching(
         return replace(outcome, update=contexts.net(base, after))
 
     return call
+
+
+def _fitting(frame: AnyFrame, value: object, patch: JSONValue) -> object:
+    result = caught_inline(patched, value, patch)
+    if isinstance(result, Raised):
+        told = f"the patch does not fit a {class_name(type(value))} (at {frame.path})"
+        raise ResumeError(f"{told}: {message_of(result.error)}") from result.error
+    return result

@@ -108,6 +108,12 @@ class Segment(NamedTuple):
 _text_of = lru_cache(maxsize=4096)(Segment.__str__)
 
 
+@lru_cache(maxsize=4096)
+def text_of_segments(segments: tuple[Segment, ...]) -> str:
+    """A part of a path as text: that of a step, which many frames have in common."""
+    return "/".join(map(str, segments))
+
+
 class _Rendered:
     """Holds a path's text, once somebody has asked: no field, it says nothing new."""
 

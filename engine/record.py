@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 
 from .context_update_manager import ContextUpdateManager
+from .outcome_codec import Unsaved
 from .outcomes import BackgroundLaunched, Chunk, FrameOutcome, RunStatus, Success, status_of
 from .path import FramePath, Segment, SegmentKind
 from .step_history_tracker import feedback_in, path_of, total_usage
@@ -121,9 +122,13 @@ def _child_of(
     context = None if imported else given.context
     output: object = None
     after: BaseModel | None = None
+    absent: str | None = None
     match outcome:
         case Success():
-            output = outcome.output
+            if isinstance(outcome.output, Unsaved):
+                absent = f"live only: {outcome.output.part}"
+            else:
+                output = outcome.output
             if context is not None:
                 merged = caught_inline(contexts.merge, context, outcome.update)
                 after = None if isinstance(merged, Raised) else merged
@@ -141,4 +146,5 @@ def _child_of(
         context_after=after,
         parent=before,
         has_data=given.has_data,
+        absent=absent,
     )

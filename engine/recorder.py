@@ -9,7 +9,7 @@ from typing import cast
 from .answers import answer_of
 from .context_update_manager import ContextUpdateManager
 from .ended_run import outputs_in
-from .errors import FlujoError, StoreError, ValueNotSaved
+from .errors import FlujoError, ResumeError, StoreError, ValueNotSaved
 from .failure_builder import FailureBuilder, held, not_noted
 from .frame import AnyFrame
 from .in_doubt import Verdict, follow, is_in_doubt, is_undecided, question
@@ -68,7 +68,7 @@ class Recorder:
     ) -> StepOutcome:
         """The same; a frame has finished when that is durable."""
         try:
-            begun = journal.begin(frame.path, frame.step, frame.data)
+            begun = journal.begin(frame.path_text, frame.step, frame.data)
             row = journal.recorded(begun) if journal.image.finished else None
             known = None if row is None else recalled(journal, begun, row, frame)
             if journal.replaying:
@@ -83,14 +83,17 @@ class Recorder:
                 proceed = patching(proceed, patch, before, self._contexts)
         except FlujoError as error:
             return held(frame, error)
-        outcome = await self._begun(frame, journal) if frame.step.announced else None
-        if outcome is None:
-            current = _answered(frame, journal)
-            outcome = await proceed(current)
-            if current is not frame and isinstance(outcome, Paused):
-                journal.reopen(frame.path)
-            if frame.step.announced:
-                outcome = _asked_about(frame, outcome)
+        try:
+            outcome = await self._begun(frame, journal) if frame.step.announced else None
+            if outcome is None:
+                current = _answered(frame, journal)
+                outcome = await proceed(current)
+                if current is not frame and isinstance(outcome, Paused):
+                    journal.reopen(frame.path)
+                if frame.step.announced:
+                    outcome = _asked_about(frame, outcome)
+        except ResumeError as error:  # of a patch or an answer: what steps raise is an outcome
+            return held(frame, error)
         if isinstance(outcome, Chunk):
             return outcome
         try:
@@ -159,7 +162,7 @@ async def _restored(frame: AnyFrame, recorded: FrameOutcome) -> StepOutcome:
     """``recorded``, which stands for the frame; whoever asks or listens gets to know."""
     run = frame.run
     if isinstance(run.journal, StoredJournal):
-        run.journal.restored.add(str(frame.path))
+        run.journal.restored.add(frame.path_text)
     if Facility.OUTPUTS in run.facilities:
         run.outputs.update(outputs_in((recorded,)))
     if run.events is not None:

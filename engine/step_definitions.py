@@ -78,19 +78,25 @@ class StepDefinition:
 
 
 class DefinitionTable(NamedTuple):
-    """The lines of several definitions by digest, and a name for all of them together."""
+    """The lines of several definitions by digest, and a name for all of them together.
+
+    ``digests`` are those of the nodes, in their order.
+    """
 
     name: str
     lines: Mapping[str, Sequence[str]]
+    digests: tuple[bytes, ...]
 
 
 class StepDefinitions:
     """Definitions of the steps of a run, taken once a step and again when something changed.
 
-    ``mask`` takes what must not be shown out of the lines.
+    ``mask`` takes what must not be shown out of the lines. ``noted`` holds what journals made of
+    tables, by their names: the body of a row, and blobs.
     """
 
     def __init__(self, mask: Mask = _unmasked) -> None:
+        self.noted: dict[str, tuple[bytes, Mapping[bytes, bytes]]] = {}
         self._mask = mask
         self._taken: dict[Node, StepDefinition] = {}
         self._tables: dict[tuple[bytes, ...], DefinitionTable] = {}
@@ -102,7 +108,7 @@ class StepDefinitions:
         if digests not in self._tables:
             name = blake2b(b"".join(digests), digest_size=16).hexdigest()
             lines = {one.digest.hex(): list(one.lines) for one in taken}
-            self._tables[digests] = DefinitionTable(name, lines)
+            self._tables[digests] = DefinitionTable(name, lines, digests)
         return self._tables[digests]
 
     def of(self, node: Node) -> StepDefinition:

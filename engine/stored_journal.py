@@ -71,7 +71,7 @@ class StoredJournal(RecordedRun):
         self.writer.seq = max(self.writer.seq, image.last_seq)
         self._definitions.clear()  # taken anew: a step may have changed since
 
-    def begin(self, path: FramePath, step: Node, data: object) -> Begun:
+    def begin(self, path: FramePath | str, step: Node, data: object) -> Begun:
         """How the frame at ``path`` begins; asked before anything can change its input."""
         name, definition = self._definitions.get(step) or self._define(step)
         if data is not self._given:
@@ -86,8 +86,8 @@ class StoredJournal(RecordedRun):
     def define(self, nodes: Sequence[Node]) -> None:
         """Note what ``nodes`` are, all in one row: frames that end then write one each."""
         table = self.definitions.table_of(nodes)
-        for node in nodes:
-            self._definitions[node] = name_of(node), self.definitions.of(node).digest
+        for node, digest in zip(nodes, table.digests, strict=True):
+            self._definitions[node] = name_of(node), digest
         self._note_definitions(table)
 
     def _define(self, step: Node) -> tuple[str, bytes]:
@@ -98,11 +98,15 @@ class StoredJournal(RecordedRun):
         return known
 
     def _note_definitions(self, table: DefinitionTable) -> None:
-        self._defined.update(map(bytes.fromhex, table.lines))
+        self._defined.update(table.digests)
         name = f"{DEFINITION}{table.name}"
         if self.writer.lease is not None and ("", name) not in self.image.decisions:
-            body = self._outcomes_codec.decision_body(table.lines, None)
-            self.writer.note(RowKind.DECISION, "", body.end(), name=name, blobs=body.blobs)
+            noted = self.definitions.noted
+            if table.name not in noted:
+                made = self._outcomes_codec.decision_body(table.lines, None)
+                noted[table.name] = made.end(), made.blobs
+            body, blobs = noted[table.name]
+            self.writer.note(RowKind.DECISION, "", body, name=name, blobs=blobs)
 
     def finish_frame(self, begun: Begun, outcome: FrameOutcome) -> None:
         """Note how a frame ended. Raises `ValueNotSaved` where values have to be saved."""

@@ -141,6 +141,10 @@ from .engine.stores import Store
 from .engine.usage import Metered, Quota, Usage, UsageEstimate, UsageLimits
 
 ADAPTERS["pydantic_ai"] = f"{__name__}.adapters.pydantic_ai"
+CODECS["numpy"] = f"{__name__}.adapters.numpy_codec"
+CODECS["pandas"] = f"{__name__}.adapters.pandas_codec"
+CODECS["polars"] = f"{__name__}.adapters.polars_codec"
+CODECS["pyarrow"] = f"{__name__}.adapters.arrow_codec"
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell

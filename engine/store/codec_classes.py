@@ -12,7 +12,7 @@ import hashlib
 import re
 import typing
 from collections.abc import Callable, Mapping, Set
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import NamedTuple, cast
 from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel, ConfigDict, RootModel, TypeAdapter, ValidationError
@@ -22,9 +22,6 @@ from ..user_code import Raised, caught_inline
 from ..value_keys import class_name
 from ..values import shown
 from .codec_forms import NoForm
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 Fields = Mapping[str, object]
 
@@ -64,7 +61,7 @@ def _schema(kind: type) -> list[object]:
 
 
 def _dataclass_fields(kind: type) -> tuple[dataclasses.Field[object], ...]:
-    return dataclasses.fields(cast("type[DataclassInstance]", kind))
+    return dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
 
 
 def state(value: object) -> State:

@@ -101,7 +101,7 @@ class Database:
             while True:
                 if self._waiting[0] is place:
                     try:
-                        if aside or self._commit_s > _SLOW_S and len(asyncio.all_tasks()) > 1:
+                        if aside or (self._commit_s > _SLOW_S and len(asyncio.all_tasks()) > 1):
                             return await _in_thread(attempt)
                         return attempt()
                     except _Locked:
@@ -219,8 +219,8 @@ async def _in_thread(call: Callable[[], T]) -> T:
             await asyncio.wait([future])
         except asyncio.CancelledError:
             cancelled += 1
-    task = asyncio.current_task()
-    for _ in range(cancelled if task is not None else 0):
-        task.uncancel()
-        task.cancel()
+    if cancelled and (task := asyncio.current_task()) is not None:
+        for _ in range(cancelled):
+            task.uncancel()
+            task.cancel()
     return future.result()

@@ -14,6 +14,7 @@ import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -100,15 +101,16 @@ class SqliteStore:
         number = self._housekeeper.number_of(lease.fence)
         done: int | None = None
         try:
-            if number is not None and len(rows) == 1 and not blobs:
+            if number is not None and len(rows) in sql.APPEND_FEW and not blobs:
                 # Nearly always: one statement, which commits itself.
-                done = self._database.write_at_once(sql.APPEND, (number, *rows[0], lease.fence))
+                values = (number, lease.fence, *chain.from_iterable(rows))
+                done = self._database.write_at_once(sql.APPEND_FEW[len(rows)], values)
             if not done:  # it would have to wait, or the lease is lost
                 await self._database.write(partial(self._append, lease, rows, blobs))
         except StoreFailed:
             if not self._is_written(lease, rows):
                 raise
-        if len(rows) != 1 or blobs or not rows[0].seq % _LOOK_EVERY:
+        if len(rows) not in sql.APPEND_FEW or blobs or rows[-1].seq % _LOOK_EVERY < len(rows):
             self._housekeeper.look_at_log()
 
     def _append(
@@ -180,7 +182,7 @@ class SqliteStore:
         found = self._database.read(sql.ROWS, Row, run_id, sql.LAST_SEQ if upto is None else upto)
         if not found:
             raise self._no_such_run(run_id)
-        return found if found[0].seq is not None else []
+        return found if found[0] != sql.NO_ROW else []
 
     def answers(self, run_id: str) -> Mapping[str, bytes]:
         """See `Store.answers`."""

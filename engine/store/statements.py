@@ -11,7 +11,7 @@ from typing import Final
 from pydantic import TypeAdapter
 
 from ..errors import StoreRefused
-from ..stores import Owner, Source, StoredRun
+from ..stores import Owner, Row, Source, StoredRun
 
 _OWNERS = TypeAdapter(Owner)
 
@@ -42,6 +42,23 @@ APPEND: Final = (
     "insert into entry select (?1 << 32) + ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14"
     " where exists (select 1 from run where number = ?1 and fence = ?15)"
 )
+
+
+def _append_all(count: int) -> str:
+    """The statement that writes ``count`` rows or none: run's number, fence, then row by row."""
+    rows = []
+    for first in range(3, 3 + 13 * count, 13):
+        values = ", ".join(f"?{number}" for number in range(first + 1, first + 13))
+        rows.append(
+            f"select (?1 << 32) + ?{first}, {values}"
+            " where exists (select 1 from run where number = ?1 and fence = ?2)"
+        )
+    return "insert into entry " + " union all ".join(rows)
+
+
+APPEND_FEW: Final = {count: _append_all(count) for count in range(1, 5)}
+"""By the number of rows; decisions ride with the frame that ends next."""
+
 ADD_BLOB: Final = "insert or ignore into blob (digest, body) values (?, ?)"
 USE_BLOB: Final = "insert or ignore into blob_use (run, digest) values (?, ?)"
 BLOB: Final = "select body from blob where digest = ?"
@@ -49,6 +66,7 @@ ADD_ANSWER: Final = "insert or ignore into answer (run, pause, body, at) values 
 ANSWER: Final = "select body from answer where run = ? and pause = ?"
 ANSWERS: Final = "select pause, body from answer where run = ?"
 
+NO_ROW: Final = Row._make([None] * len(Row._fields))
 # These tell a run without rows or answers, by one row of nulls, from one that is not there.
 ROWS: Final = (
     "select entry.id & 4294967295, path, kind, name, entry.status, definition, input, started, at,"

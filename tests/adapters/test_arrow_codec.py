@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from flujo_nb.engine.errors import ValueNotRead, ValueNotSaved
-from tests.engine.coding import again, plain_codec
+from tests.engine.coding import again, given, plain_codec
 
 BERLIN = ZoneInfo("Europe/Berlin")
 DAYS = pd.date_range("2020-01-01", periods=3, freq="D")
@@ -215,7 +215,7 @@ def test_damaged_tables_are_refused(make: Any) -> None:
     for cut in range(0, len(data), 97):
         damaged = data[:cut] + b"\xff\x00\xff" + data[cut + 3 :]
         try:
-            plain_codec().decode(tree, lambda digest, damaged=damaged: damaged)  # type: ignore[misc]
+            plain_codec().decode(tree, given(damaged))
         except ValueNotRead:
             continue
     with pytest.raises(ValueNotRead):

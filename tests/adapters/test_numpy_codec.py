@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from flujo_nb.engine.errors import ValueNotRead, ValueNotSaved
-from tests.engine.coding import again, plain_codec, read
+from tests.engine.coding import again, given, plain_codec, read
 
 VALUES: list[Any] = [
     np.arange(6.0).reshape(2, 3),
@@ -30,6 +30,10 @@ VALUES: list[Any] = [
     np.random.default_rng(0).random((200, 30)),
     np.float32(1.5),
     np.float64("nan"),
+    -np.float64("nan"),
+    np.float64(-0.0),
+    np.float16(0.1),
+    np.uint64(2**64 - 1),
     np.int64(-3),
     np.bool_(True),
     np.str_("x"),
@@ -99,12 +103,12 @@ def test_damaged_arrays_are_refused() -> None:
         for byte in (0, 255, data[place] ^ 1):
             damaged = data[:place] + bytes([byte]) + data[place + 1 :]
             try:
-                plain_codec().decode(tree, lambda digest, damaged=damaged: damaged)  # type: ignore[misc]
+                plain_codec().decode(tree, given(damaged))
             except ValueNotRead:
                 continue
     for cut in (0, 5, 100, len(data) - 1):
         with pytest.raises(ValueNotRead):
-            plain_codec().decode(tree | {"size": cut}, lambda digest, cut=cut: data[:cut])  # type: ignore[misc]
+            plain_codec().decode(tree | {"size": cut}, given(data[:cut]))
 
 
 def test_an_array_of_objects_is_not_read_from_bytes() -> None:
