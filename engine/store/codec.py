@@ -118,6 +118,8 @@ class Codec:
         Raises `ValueNotRead`: `TypeNotDefined` for a class that this process does not know, and
         `SecretNeeded` for a secret that it has not.
         """
+        if type(tree) in PLAIN:
+            return tree
         find = _none if self._secrets is None else self._secrets.find
         return Reader(self._types, find, blob).value(tree)
 

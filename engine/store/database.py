@@ -92,6 +92,7 @@ class Database:
         On another thread if ``aside``, or when the disk is slow and other tasks could go on.
         Raises what ``work`` raises, then nothing was written, and `StoreBusy` and its like.
         """
+        self._check()
         place = object()
         self._waiting.append(place)
         deadline = time.monotonic() + self._busy_timeout_s

@@ -64,7 +64,7 @@ USE_BLOB: Final = "insert or ignore into blob_use (run, digest) values (?, ?)"
 BLOB: Final = "select body from blob where digest = ?"
 ADD_ANSWER: Final = "insert or ignore into answer (run, pause, body, at) values (?, ?, ?, ?)"
 ANSWER: Final = "select body from answer where run = ? and pause = ?"
-ANSWERS: Final = "select pause, body from answer where run = ?"
+ANSWERS: Final = "select pause, body from answer where run = ? order by at"
 
 NO_ROW: Final = Row._make([None] * len(Row._fields))
 # These tell a run without rows or answers, by one row of nulls, from one that is not there.
@@ -76,6 +76,7 @@ ROWS: Final = (
 )
 RUN_ANSWERS: Final = (
     "select pause, body from run left join answer on answer.run = run.number where run.id = ?"
+    " order by answer.at"
 )
 
 _TOLD: Final = """

@@ -121,7 +121,10 @@ def test_a_forked_process_has_to_open_the_store_again(path: Path) -> None:
             warnings.simplefilter("ignore", DeprecationWarning)  # threads and fork: as meant here
             child = os.fork()
         if child == 0:
-            os._exit(_uses_in_child(store, lease))
+            try:
+                os._exit(_uses_in_child(store, lease))
+            finally:
+                os._exit(99)  # or this process would run the tests, too
         assert exit_code(child) == 3
         await store.append(lease, [row(1)], {})
         await store.aclose()
@@ -220,10 +223,14 @@ def test_what_is_being_written_counts_though_it_is_cancelled(path: Path, wait: W
 def test_a_timeout_of_what_is_being_written_stays_a_timeout(path: Path, wait: Wait) -> None:
     async def work() -> None:
         store = SqliteStore(path)
-        with pytest.raises(TimeoutError):
+
+        async def write() -> None:
             async with asyncio.timeout(0.01):
                 await store._database.write(lambda _: time.sleep(0.05), aside=True)
                 await asyncio.sleep(1)
+
+        with pytest.raises(TimeoutError):
+            await write()
         await store.aclose()
 
     wait(work())
@@ -280,7 +287,7 @@ def test_a_file_that_went_away_is_said(path: Path, wait: Wait) -> None:
             await store.answer("r", "a", b"1")
         swap(path)
         with pytest.raises(StoreFailed, match="no longer the file"):
-            await store.append(lease, [row(1), row(2)], {})
+            await store.append(lease, [row(1)], {OTHER: b"x"})
         await store.aclose()
 
     wait(work())
