@@ -11,7 +11,7 @@ from pydantic_core import from_json
 
 from .errors import ValueNotSaved
 from .journal import Decision, Journal
-from .journal_image import Image, kept_rows
+from .journal_image import Image, is_at_or_below, kept_rows
 from .outcome_codec import LivePart, OutcomeCodec, Unsaved, live_parts, tree_of
 from .outcomes import Failure, FrameOutcome, Success
 from .path import FramePath, Segment
@@ -114,7 +114,11 @@ class RecordedRun(Journal):
         rows = self.all_rows()
         if below is not None:
             text = str(below)
-            rows = [row for row in rows if row.path == text or row.path.startswith(f"{text}/")]
+            rows = [
+                row
+                for row in rows
+                if is_at_or_below(row.path, text) or (row.name or "").startswith(DEFINITION)
+            ]
         self._take(Image(rows))
         self.take_answers(self.store.answers(self.run_id))
 

@@ -27,6 +27,8 @@ from .usage import FREE, Usage
 from .user_code import Raised
 from .values import shown
 
+_FINISHED = RowKind.FINISHED.value  # a plain str: sqlite3 asks every other type how to adapt it
+
 
 class StoredJournal(RecordedRun):
     """The journal of a run of a store. Without a ``lease`` it notes nothing.
@@ -78,6 +80,10 @@ class StoredJournal(RecordedRun):
             self._given, self._input = data, self.digest_of(data)
         return Begun(str(path), name, definition, self._input, self.writer.seq)
 
+    def knows(self, value: object, digest: bytes) -> None:
+        """Note that ``value``, which the next frame may be given, has that digest."""
+        self._given, self._input = value, digest
+
     def definition_of(self, step: Node) -> bytes:
         """The digest of what ``step`` is; what it says is noted once a run."""
         known = self._definitions.get(step) or self._define(step)
@@ -122,7 +128,7 @@ class StoredJournal(RecordedRun):
         row = Row(
             writer.seq + 1,
             begun.path,
-            RowKind.FINISHED,
+            _FINISHED,
             begun.name,
             status_of_row(outcome),
             begun.definition,

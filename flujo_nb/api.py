@@ -13,6 +13,7 @@ from flujo_nb.engine.outcomes import Success
 from flujo_nb.engine.steps import Node, Pipeline, Step, name_of
 from flujo_nb.engine.usage import UsageLimits
 
+from . import going_on
 from .awaiting import guarded, run_bridged
 from .border import copied
 from .commands.look import status_view
@@ -31,15 +32,13 @@ class Frames(Mapping[str, FrameCard]):
         self._front = front
 
     def __getitem__(self, frame_id: str) -> FrameCard:
-        session = self._front.session
         try:
-            record = session.record(frame_id)
+            return self._front.card(frame_id)
         except UsageError as error:
             raise KeyError(str(error)) from None
-        return self._front.card(session.entry(record))
 
     def __iter__(self) -> Iterator[str]:
-        return (entry.record.id for entry in self._front.session.entries)
+        return (entry.id for entry in self._front.session.entries)
 
     def __len__(self) -> int:
         return len(self._front.session.entries)
@@ -85,7 +84,7 @@ class SessionApi:
     def head(self) -> FrameCard | None:
         """The frame that the next run continues from."""
         head = self._front.session.head
-        return None if head is None else self._front.card(self._front.session.entry(head))
+        return None if head is None else self._front.card(head.id)
 
     @property
     def steps(self) -> Mapping[str, Node]:
@@ -102,10 +101,12 @@ class SessionApi:
         session = self._front.session
         names: list[str] = []
         for entry in reversed(session.entries):
-            inside = [entry.record, *reversed(list(session.all_inside(entry.record)))]
-            for record in inside:
+            whole = entry.record
+            for record in (whole, *reversed(list(session.all_inside(whole)))):
                 # A step that works in the background has none here: the frame passed on its input.
                 if record.name == name and isinstance(record.outcome, Success):
+                    if record.absent is not None:
+                        raise UsageError(session.recaller.how_to_get(record))
                     return copied(record.output).value
                 if record.name != name:
                     names.append(record.name)
@@ -143,6 +144,18 @@ class SessionApi:
         request = self._request(name, input, from_)
         return run_bridged(lambda: self._front.run(node, name, request))
 
+    def resume(self, frame: str | None = None, answer: object = _NOT_GIVEN) -> Pending:
+        """Go on with a frame that paused, failed or was interrupted; see ``%flujo resume``.
+
+        ``answer`` is for its question. Raises as `run` does.
+        """
+        given = None if answer is _NOT_GIVEN else Given(answer)
+        return Pending(lambda: guarded(lambda: going_on.resume(self._front, frame, given)))
+
+    def fork(self, frame: str, name: str | None = None) -> Pending:
+        """Run a frame's command again, or from a frame inside it on; see ``%flujo fork``."""
+        return Pending(lambda: guarded(lambda: going_on.fork(self._front, frame, name)))
+
     def configure(
         self,
         *,
@@ -169,6 +182,7 @@ class SessionApi:
             cell=self._front.cell_key("flujo.run", name),
             given=None if value is _NOT_GIVEN else Given(value),
             source=None if source is None else self._front.session.succeeded_record(source),
+            target=name,
         )
 
     def __repr__(self) -> str:

@@ -15,7 +15,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from .commands import COMMANDS
 from .front import Front
-from .session import nodes_in
+from .targets import nodes_in
 
 _CALL = re.compile(r"(?:^|[=\s(])%{1,2}flujo(?P<rest>\s.*)$")
 
@@ -52,6 +52,8 @@ def _possible(front: Front, before: list[str], typed: str) -> Iterable[str]:
     command = COMMANDS.get(before[0])
     if command is None:
         return ()
+    if before[0] == "session" and before[-1] in ("use", "list"):
+        return [] if front.sessions.store is None else front.sessions.store.ids()
     if before[-1] == "--from":
         return _frames(front)
     if before[-1] == "--context":
@@ -65,17 +67,23 @@ def _possible(front: Front, before: list[str], typed: str) -> Iterable[str]:
                 names += [*front.session.steps, *nodes_in(front.shell.user_ns)]
             case "frame":
                 names += _frames(front)
+            case "open frame":
+                names += [one.id for one in front.session.entries if not one.succeeded]
+            case "session":
+                names += ["list", "new", "use"]
             case "command":
                 names += COMMANDS
     return dict.fromkeys(names)
 
 
 def _frames(front: Front) -> list[str]:
-    return [
-        record.id
-        for entry in front.session.entries
-        for record in (entry.record, *front.session.children(entry.record))
-    ]
+    session = front.session
+    found: list[str] = []
+    for entry in session.entries:
+        held = session.recaller.shelf.get(entry.id)  # nothing is read back for a Tab
+        inside = [] if held is None else session.children(held)
+        found += [entry.id, *(child.id for child in inside)]
+    return found
 
 
 class Completion:

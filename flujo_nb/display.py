@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, cast
 
+from IPython.core.error import UsageError
 from pydantic import BaseModel
 
 from flujo_nb.engine.outcomes import RunStatus
@@ -75,8 +76,11 @@ class FrameCard(View):
 
     @property
     def output(self) -> object:
-        """A copy of what the frame gave."""
-        return copied(self._record.output).value
+        """A copy of what the frame gave; `UsageError` when there was something that is gone."""
+        record = self._record
+        if record.absent is not None:
+            raise UsageError(self._session.recaller.how_to_get(record))
+        return copied(record.output).value
 
     @property
     def data(self) -> object:
@@ -96,8 +100,7 @@ class FrameCard(View):
     @property
     def parent(self) -> str | None:
         """The id of the record that the frame continued from."""
-        parent = self._record.parent
-        return parent.id if parent is not None else None
+        return self._record.parent
 
     @property
     def usage(self) -> Usage:
@@ -124,6 +127,10 @@ def card_lines(view: FrameView) -> list[tuple[str, str]]:
     rows.append(("input", str(view.input)))
     if view.output is not None:
         rows.append(("output", str(view.output)))
+    elif view.absent is not None:
+        is_told = view.live_only and view.absent.startswith("live only")
+        rows.append(("output", "not here" if is_told else f"not here: {view.absent}"))
+    rows += [("live only", part) for part in view.live_only]
     if view.feedback is not None:
         rows.append(("because", view.feedback))
     rows += [("context", f"{c.name}: {c.before} → {c.after}") for c in view.context]
@@ -202,8 +209,14 @@ def next_commands(view: FrameView) -> list[str]:
     on = []
     if view.is_head:
         on = ["%%flujo step"]
+    elif view.status is RunStatus.PAUSED:
+        on = [f"%flujo resume {view.id} --with EXPR"]
+    elif view.can_go_on and view.id == above:
+        on = [f"%flujo back {above}"]
     elif view.can_go_on:
         on = [f"%flujo run NAME --from {above}"]
+    else:
+        on = [f"%flujo resume {above}"]
     return [*inside, *on, "%flujo frames"]
 
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from types import ModuleType
 
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
+from IPython.display import display
 from pydantic import BaseModel
 
-from flujo_nb.engine.errors import ConfigurationError, FlujoError, TypeMismatchError
+from flujo_nb.engine.errors import (
+    ConfigurationError,
+    FlujoError,
+    ResumeError,
+    StoreError,
+    TypeMismatchError,
+)
 from flujo_nb.engine.failure_builder import feedback_of
 from flujo_nb.engine.outcomes import Aborted, AbortReason, Failure, Paused, Success
 from flujo_nb.engine.path import FramePath
@@ -21,11 +28,13 @@ from flujo_nb.engine.steps import Node
 from flujo_nb.engine.user_code import Raised, caught_inline
 from flujo_nb.widgets.view_model import FEEDBACK, FrameView, clipped, frame_view
 
+from .awaiting import Way
 from .cell_body import current_cell
-from .display import FrameCard
+from .display import FrameCard, text_view
 from .errors import RunAborted, RunError, RunInterrupted, StepFailed
-from .head import CellKey, Entry, Request
+from .head import NOT_SAVED, CellKey, Entry, Request
 from .session import Session
+from .sessions import Sessions
 from .settings import Flujo
 from .user_line import user_lines
 
@@ -43,10 +52,21 @@ class Front:
     def __init__(self, shell: InteractiveShell, settings: Flujo) -> None:
         self.shell = shell
         self.settings = settings
-        self.session = Session()
+        self.sessions = Sessions(settings, shell.user_ns, self.say)
+        self.way: Callable[[], Way | None] = lambda: None
+        """How the newest command was run."""
         self._pauses = StepHistoryTracker()
         self._execution = -1
         self._ordinal = 0
+
+    @property
+    def session(self) -> Session:
+        """The session that commands work on."""
+        return self.sessions.current
+
+    def say(self, text: str) -> None:
+        """Tell the user something beside what a command returns."""
+        display(text_view(text))  # type: ignore[no-untyped-call]
 
     # The user's namespace
 
@@ -112,27 +132,49 @@ class Front:
         it did not succeed, and `UsageError` when it cannot start.
         """
         refuse = self.settings.after_failure == "refuse"
+        session = await self.sessions.ready(records=True)
+        return await self.ended(
+            lambda: session.run(node, name, request, refuse_after_failure=refuse)
+        )
+
+    async def ended(self, run: Callable[[], Coroutine[None, None, Entry]]) -> FrameCard:
+        """The card of what ``run`` comes to. Raises as `run` does."""
+        session = self.session
         try:
-            entry = await self.session.run(node, name, request, refuse_after_failure=refuse)
+            try:
+                entry = await run()
+            except StoreError as error:  # nothing has run yet
+                self.sessions.failed(error)
+                entry = await run()
         except ConfigurationError as error:
             raise UsageError(str(error)) from error
-        if entry.record.succeeded:
-            return self.card(entry)
+        broken, session.store_error = session.store_error, None
+        if broken is not None and (entry.succeeded or not self.sessions.is_named):
+            self.sessions.failed(broken)
+        if entry.succeeded:
+            return self.card(entry.id)
         raise self._error(entry)
 
-    def card(self, entry: Entry) -> FrameCard:
-        """The card of a record."""
-        return FrameCard(self.view(entry), self.session)
+    def card(self, frame_id: str) -> FrameCard:
+        """The card of a frame: ``f3``, ``f3/words``."""
+        return FrameCard(self.view(frame_id), self.session)
 
-    def view(self, entry: Entry) -> FrameView:
-        """What there is to say about a record."""
+    def view(self, frame_id: str) -> FrameView:
+        """What there is to say about a frame."""
+        session = self.session
+        record, entry = session.record(frame_id), session.entry_of(frame_id)
+        is_own = record.id == entry.id  # a frame inside a command has no command of its own
+        head, saved = session.head, entry.ended.saved if is_own else NOT_SAVED
         return frame_view(
-            entry.record,
-            origin=entry.origin,
-            notes=entry.notes,
-            children=self.session.children(entry.record),
-            tasks=self.session.tasks_below(entry.record),
-            is_head=entry.record is self.session.head,
+            record,
+            origin=entry.origin if is_own else "its place in the pipeline",
+            notes=entry.notes if is_own else (),
+            children=session.children(record),
+            tasks=session.tasks_below(record),
+            is_head=head is not None and head.id == record.id,
+            live_only=saved.live_only,
+            digest=saved.digest,
+            input_digest=saved.input_digest,
         )
 
     def _error(self, entry: Entry) -> RunError | RunInterrupted:
@@ -161,7 +203,17 @@ class Front:
                 ]
                 return RunInterrupted(record, lines)
             case Paused():
-                return RunAborted(record, [*self._question(entry), *kept, *_ANSWERING])
+                return RunAborted(record, [*self._question(entry), *kept, *_ways_to_answer(entry)])
+            case Aborted(reason=AbortReason.HELD, error=ResumeError() as error):
+                told = str(error).partition("\nEither")[0]  # then come Python's ways
+                first, *rest = told.splitlines()
+                lines = [
+                    f"{record.name} did not run at {path}: {clipped(first, FEEDBACK)}",
+                    *(f"  {clipped(line, FEEDBACK)}" for line in rest[:6]),
+                    *kept,
+                    f"  next: %flujo resume {record.id} --keep, or  %flujo fork {record.id}",
+                ]
+                return RunAborted(record, lines)
             case _:
                 by_quota = isinstance(end, Aborted) and end.reason is AbortReason.QUOTA
                 more = "flujo.configure(limits=UsageLimits(…)), or  " if by_quota else ""
@@ -194,10 +246,11 @@ class Front:
         return [f"{kept}; HEAD is still {head.id} {head.name}, all frames before it stand"]
 
 
-_ANSWERING = (
-    "  next: no cell answers it yet; in Python, with  runner = Flujo(…),",
-    "        paused = await runner.run_async(…); await runner.resume_async(paused, answer)",
-)
+def _ways_to_answer(entry: Entry) -> list[str]:
+    return [
+        f"  next: %flujo resume {entry.id} --with EXPR, or the answer itself in a cell with",
+        f"        %%flujo resume {entry.id} in its first line",
+    ]
 
 
 def answer_type(schema: Mapping[str, JSONValue]) -> str:

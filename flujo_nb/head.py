@@ -1,6 +1,6 @@
 """Where a run starts: which record it continues from, and what it says about that.
 
-HEAD is the record that the next command continues from. The rules:
+HEAD is the frame that the next command continues from. The rules:
 
 * ``-i`` starts a new line: no parent, the session's initial context. With ``--from fN`` the
   context is fN's.
@@ -8,15 +8,18 @@ HEAD is the record that the next command continues from. The rules:
 * Otherwise a run continues from HEAD, or, when there is none, from nothing: input ``None``, the
   initial context.
 * A failed run does not move HEAD, so what follows it continues from before it, and says so.
+* Behind a question that nobody has answered, no other step continues from HEAD.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pydantic import BaseModel
 
+from flujo_nb.engine.outcomes import RunStatus
+from flujo_nb.engine.path import FramePath
 from flujo_nb.engine.record import FrameRecord
 
 
@@ -25,8 +28,9 @@ class CellKey:
     """Which command of which cell made a record.
 
     ``cell_id`` is ``None`` when the front end sends none; then the ``command`` and the ``name`` of
-    its target stand for the cell. ``execution`` counts the kernel's cells; ``ordinal`` counts the
-    commands in one execution, so that a loop in a cell is not taken for a cell that runs again.
+    its target stand for the cell. ``execution`` counts the kernel's cells (one of another kernel
+    has a negative number); ``ordinal`` counts the commands in one execution, so that a loop in a
+    cell is not taken for a cell that runs again.
     """
 
     command: str
@@ -54,109 +58,251 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a command says about where it starts."""
+    """What a command says about where it starts.
+
+    ``target`` is the text of what it runs, for running it again.
+    """
 
     cell: CellKey | None = None
     given: Given | None = None
     source: FrameRecord | None = None
     on_head: bool = False
+    target: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """What a session notes of a command before its frame begins.
+
+    ``path`` is that of the command, ``frame`` that of its frame, below it. ``has_parents_data``
+    says that its input is its parent's output, ``has_parents_context`` the same of the context;
+    ``resumes`` is the frame that it went on with, and ``forks`` the one whose finished frames it
+    kept.
+    """
+
+    id: str
+    name: str
+    path: FramePath
+    frame: FramePath
+    origin: str
+    parent: str | None = None
+    cell: CellKey | None = None
+    notes: tuple[str, ...] = ()
+    target: str | None = None
+    has_parents_data: bool = False
+    has_parents_context: bool = False
+    resumes: str | None = None
+    forks: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What saving a frame came to.
+
+    ``live_only`` are the parts of its values that are not saved, each with its reason. The
+    digests, of all that the frame came to and of its input, are in hexadecimal digits.
+    """
+
+    live_only: tuple[str, ...] = ()
+    digest: str | None = None
+    input_digest: str | None = None
+
+
+NOT_SAVED = Saved()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """What a session notes of a command's frame when that has ended."""
+
+    status: RunStatus
+    duration_s: float = 0.0
+    feedback: str | None = None
+    notes: tuple[str, ...] = ()
+    saved: Saved = NOT_SAVED
+
+
+Recall = Callable[["Entry"], FrameRecord]
+"""Gives an entry's record, from memory or from where it is saved."""
+
+
+class Entry:
+    """A frame that a command left: what of it is always in memory, and the way to its record."""
+
+    def __init__(self, command: Command, ended: Ended, recall: Recall) -> None:
+        self.command = command
+        self.ended = ended
+        self._recall = recall
+
+    @property
+    def id(self) -> str:
+        """``f`` and a number."""
+        return self.command.id
+
+    @property
+    def name(self) -> str:
+        """What was run."""
+        return self.command.name
+
+    @property
+    def parent(self) -> str | None:
+        """The id of the frame that it continued from."""
+        return self.command.parent
+
+    @property
+    def status(self) -> RunStatus:
+        """How it ended."""
+        return self.ended.status
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether there is, or was, an output to go on from."""
+        return self.status is RunStatus.COMPLETED
+
+    @property
+    def origin(self) -> str:
+        """Where its input came from."""
+        return self.command.origin
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What its card says besides."""
+        return (*self.command.notes, *self.ended.notes)
+
+    @property
+    def record(self) -> FrameRecord:
+        """Its record; each asking may read it back anew."""
+        return self._recall(self)
+
+    def __repr__(self) -> str:
+        return f"<Entry {self.id} {self.name} {self.status.value}>"
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
     """Where a run starts. ``origin`` is the first line of its card; ``notes`` follow it.
 
-    ``behind`` is the failed record after HEAD that the run goes on in spite of.
+    ``parent`` is the id of the frame that it continues from. ``behind`` is the failed frame, and
+    ``question`` the paused one, that stands behind HEAD.
     """
 
-    parent: FrameRecord | None
+    parent: str | None
     data: object
     context: BaseModel | None
     origin: str
     notes: tuple[str, ...] = ()
-    behind: FrameRecord | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A record of a session with the command that made it."""
-
-    record: FrameRecord
-    cell: CellKey | None
-    origin: str
-    notes: tuple[str, ...] = ()
+    behind: Entry | None = None
+    question: Entry | None = None
+    has_parents_data: bool = False
 
 
 def decide_start(
     request: Request,
-    head: FrameRecord | None,
+    head: Entry | None,
     entries: Sequence[Entry],
     initial_context: BaseModel | None,
+    record: Callable[[str], FrameRecord],
 ) -> Start:
-    """Where the run of ``request`` starts; ``entries`` are the session's, oldest first."""
-    earlier = None if request.on_head else _record_of_cell(request.cell, head, entries)
+    """Where the run of ``request`` starts; ``entries`` are the session's, oldest first.
+
+    ``record`` gives the record of a frame that is to be gone on from, by its id.
+    """
+    earlier = None if request.on_head else _entry_of_cell(request.cell, head, entries)
     if request.given is not None:
-        older = _older_note(earlier, head)
+        older = _older_note(earlier, head, entries)
         notes = () if earlier is None else (f"ran again; {older}" if older else "ran again",)
         value = request.given.value
         if request.source is not None:
             context, origin = request.source.context_after, f"-i, context of {request.source.id}"
-            return Start(request.source, value, context, origin, notes)
+            return Start(request.source.id, value, context, origin, notes)
         return Start(None, value, initial_context, "-i", notes)
     if request.source is not None:
         return _from_record(request.source, ())
     if earlier is not None:
-        parent, older = earlier.parent, _older_note(earlier, head)
-        note = f"ran again from {'the beginning' if parent is None else parent.id}"
+        parent, older = earlier.parent, _older_note(earlier, head, entries)
+        note = f"ran again from {'the beginning' if parent is None else parent}"
         again = (f"{note}; {older}" if older else note,)
         if parent is None:
             return _from_nothing(initial_context, again)
-        return _from_record(parent, again)
+        return _from_record(record(parent), again)
+    question = open_question(head, entries)
     if head is None:
-        return _from_nothing(initial_context, ())
+        return _from_nothing(initial_context, (), question)
     failed = failed_after(head, entries)
-    start = _from_record(head, ())
-    if failed is None:
-        return start
-    origin = f"{start.origin} ({failed.name} {failed.status.value} after it)"
-    return Start(head, start.data, start.context, origin, behind=failed)
+    origin = f"{head.id}.output"
+    if failed is not None:
+        origin = f"{origin} ({failed.name} {failed.status.value} after it)"
+    if question is not None:  # it will be refused: nothing needs the value
+        return Start(head.id, None, None, origin, (), failed, question)
+    start = _from_record(record(head.id), ())
+    return Start(head.id, start.data, start.context, origin, behind=failed, has_parents_data=True)
 
 
-def failed_after(head: FrameRecord | None, entries: Sequence[Entry]) -> FrameRecord | None:
-    """The newest record when it continued from ``head`` and did not succeed."""
+def failed_after(head: Entry | None, entries: Sequence[Entry]) -> Entry | None:
+    """The newest frame when it continued from ``head`` and did not succeed."""
     if not entries:
         return None
-    newest = entries[-1].record
-    return newest if not newest.succeeded and newest.parent is head else None
+    newest, stands = entries[-1], None if head is None else head.id
+    return newest if not newest.succeeded and newest.parent == stands else None
 
 
-def _record_of_cell(
-    cell: CellKey | None, head: FrameRecord | None, entries: Sequence[Entry]
-) -> FrameRecord | None:
-    """The record on HEAD's line that an earlier execution of ``cell`` made."""
-    if cell is None or head is None:
-        return None
-    cells = {entry.record.id: entry.cell for entry in entries}
-    for record in head.line():
-        made_by = cells.get(record.id)
-        if made_by is not None and cell.is_again(made_by):
-            return record
+def open_question(head: Entry | None, entries: Sequence[Entry]) -> Entry | None:
+    """The newest frame that continued from ``head``, paused, and was not gone on with."""
+    stands = None if head is None else head.id
+    gone_on = {one.command.resumes for one in entries}
+    for one in reversed(entries):
+        if one.status is RunStatus.PAUSED and one.parent == stands and one.id not in gone_on:
+            return one
     return None
 
 
-def _older_note(earlier: FrameRecord | None, head: FrameRecord | None) -> str:
-    """Which records of HEAD's line stand on the one that is being made again."""
+def line_of(entry: Entry, entries: Sequence[Entry]) -> Iterator[Entry]:
+    """``entry`` and the frames that it continued from, newest first.
+
+    What continued from a frame inside another stands on that one's line.
+    """
+    by_id = {one.id: one for one in entries}
+    one: Entry | None = entry
+    while one is not None:
+        yield one
+        number, _, inner = (one.parent or "").partition("/")
+        one = by_id.get(number)
+        while one is not None and inner:
+            number, _, inner = (one.parent or "").partition("/")
+            one = by_id.get(number)
+
+
+def _entry_of_cell(
+    cell: CellKey | None, head: Entry | None, entries: Sequence[Entry]
+) -> Entry | None:
+    """The frame on HEAD's line that an earlier execution of ``cell`` made."""
+    if cell is None or head is None:
+        return None
+    for entry in line_of(head, entries):
+        made_by = entry.command.cell
+        if made_by is not None and cell.is_again(made_by):
+            return entry
+    return None
+
+
+def _older_note(earlier: Entry | None, head: Entry | None, entries: Sequence[Entry]) -> str:
+    """Which frames of HEAD's line stand on the one that is being made again."""
     if earlier is None or head is None:
         return ""
-    line = list(head.line())
-    later = [record.id for record in reversed(line[: line.index(earlier)])]
+    line = list(line_of(head, entries))
+    later = [one.id for one in reversed(line[: line.index(earlier)])]
     verb = "stands" if len(later) == 1 else "stand"
     return f"{', '.join(later)} {verb} on an older {earlier.id}" if later else ""
 
 
 def _from_record(record: FrameRecord, notes: tuple[str, ...]) -> Start:
-    return Start(record, record.output, record.context_after, f"{record.id}.output", notes)
+    origin = f"{record.id}.output"
+    return Start(
+        record.id, record.output, record.context_after, origin, notes, has_parents_data=True
+    )
 
 
-def _from_nothing(context: BaseModel | None, notes: tuple[str, ...]) -> Start:
-    return Start(None, None, context, "nothing (input None)", notes)
+def _from_nothing(
+    context: BaseModel | None, notes: tuple[str, ...], question: Entry | None = None
+) -> Start:
+    return Start(None, None, context, "nothing (input None)", notes, question=question)

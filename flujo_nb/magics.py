@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import warnings
 from typing import cast
 
@@ -14,6 +15,7 @@ from flujo_nb.engine.run_handle import RunHandle, plainly
 
 from .api import SessionApi
 from .awaiting import Awaiting, guarded
+from .bridge import run_bridged
 from .commands import COMMANDS
 from .completion import Completion
 from .errors import unknown
@@ -31,6 +33,7 @@ class Extension:
         self._settings = _settings_of(shell)
         self.front = Front(shell, self._settings)
         self._awaiting = Awaiting(shell, NAME, self._run)
+        self.front.way = lambda: self._awaiting.last_way
         self._completion = Completion(shell, self.front)
         self._api = SessionApi(self.front)
 
@@ -40,10 +43,15 @@ class Extension:
         self._completion.install()
         self._configurables().append(self._settings)
         self._shell.user_ns.setdefault(NAME, self._api)
+        atexit.register(self.front.sessions.close_at_once)
+        if self.front.sessions.may_restore():
+            run_bridged(lambda: self.front.sessions.ready(records=False))
         RunHandle.carry = staticmethod(guarded)  # `await runner.run_async(…)` in a cell
 
     def unload(self) -> None:
-        """Take everything out."""
+        """Take everything out; the session rests."""
+        atexit.unregister(self.front.sessions.close_at_once)
+        self.front.sessions.close_at_once()
         RunHandle.carry = staticmethod(plainly)
         self._awaiting.uninstall()
         self._completion.uninstall()
@@ -70,9 +78,11 @@ class Extension:
             raise unknown("command", name, COMMANDS)
         if command.has_body and body is None:
             raise UsageError(f"{name} takes a cell: write {command.magic} in its first line")
-        if body is not None and not command.has_body:
+        if body is not None and not (command.has_body or command.may_have_body):
             raise UsageError(f"{name} takes no cell: write {command.magic} with one %")
-        return await command.handler(self.front, command.parse(rest), body or "")
+        parsed = command.parse(rest)
+        await self.front.sessions.ready(records=False)
+        return await command.handler(self.front, parsed, body or "")
 
 
 def _settings_of(shell: InteractiveShell) -> Flujo:

@@ -1,6 +1,7 @@
 """What a kernel keeps: the steps, the records, and HEAD, which the next command continues from.
 
-A session is one run; each command's frame stands in it at ``c[k]``. The session knows nothing of
+A session is one run; its k-th command's frame stands in it at ``c[k]``. A command that goes on with
+an earlier one's frame makes a record of its own, at the same place. The session knows nothing of
 IPython's shell: commands give it values and show what it returns.
 """
 
@@ -8,60 +9,52 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from uuid import uuid4
 
 from IPython.core.error import UsageError
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from flujo_nb.engine.background_task_manager import BackgroundTaskManager
 from flujo_nb.engine.cache_manager import CacheManager
 from flujo_nb.engine.context_update_manager import ContextUpdateManager
-from flujo_nb.engine.errors import ConfigurationError
+from flujo_nb.engine.errors import StoreError
 from flujo_nb.engine.executor_core import ExecutorCore
 from flujo_nb.engine.frame import make_execution_frame
-from flujo_nb.engine.outcomes import (
-    BackgroundLaunched,
-    Chunk,
-    FrameOutcome,
-    StepOutcome,
-    Success,
-)
+from flujo_nb.engine.journal import Journal
+from flujo_nb.engine.outcomes import BackgroundLaunched, Chunk, FrameOutcome, StepOutcome, Success
 from flujo_nb.engine.path import FramePath, Segment, SegmentKind
 from flujo_nb.engine.policies.built_in import built_in_policies
 from flujo_nb.engine.record import FrameRecord, children_of
 from flujo_nb.engine.results import BackgroundTask
-from flujo_nb.engine.step_config import Agent
-from flujo_nb.engine.steps import AnyPipeline, Node, Pipeline, is_node
+from flujo_nb.engine.steps import Node
 from flujo_nb.engine.usage import Quota, UsageLimits
-from flujo_nb.engine.values import ATOMS
 
 from .border import Copied, Copier, copied
 from .errors import unknown
-from .head import Entry, Request, Start, decide_start, failed_after
-
-
-@dataclass(frozen=True, slots=True)
-class Registered:
-    """A step or pipeline under the name that commands know it by, with the cell text it is from."""
-
-    name: str
-    node: Node
-    source: str
-
+from .head import Command, Ended, Entry, Request, Start, decide_start, failed_after, line_of
+from .initial_context import initial_context
+from .keeper import Keeper, MemoryKeeper
+from .kept_frames import kept
+from .recall import Recaller
+from .sizes import record_size
+from .targets import Registered, Targets
 
 _inside: ContextVar[str | None] = ContextVar("flujo_inside", default=None)
 """The path of the command whose step is running, if one is."""
+
+MB = 1_000_000
+MAX_MEMORY = 512 * MB
 
 
 class Session:
     """The state that commands work on. It changes only when a command has done all it had to."""
 
-    def __init__(self) -> None:
-        self.run_id = f"session_{uuid4().hex[:12]}"
-        self.steps: dict[str, Registered] = {}
-        self.entries: list[Entry] = []
-        self.head: FrameRecord | None = None
+    def __init__(self, targets: Targets | None = None, run_id: str | None = None) -> None:
+        self.run_id = run_id or f"session_{uuid4().hex[:12]}"
+        self.targets = targets or Targets()
+        self.keeper: Keeper = MemoryKeeper()
+        self.head: Entry | None = None
         self.initial_context: BaseModel | None = None
         self.resources: object = None
         self.registry = built_in_policies()
@@ -70,39 +63,28 @@ class Session:
         self.quota = self.total
         self.tasks = BackgroundTaskManager()
         self.cache = CacheManager()
-        self._commands = 0
+        self.max_memory = MAX_MEMORY
+        self.recaller = Recaller(self)
+        self.entries: list[Entry] = []
+        self.commands = 0
+        self.frames = 0
+        self.store_error: StoreError | None = None
+        """Why the end of the newest frame could not be noted."""
 
     # Steps
 
+    @property
+    def steps(self) -> dict[str, Registered]:
+        """The registered steps and pipelines by name."""
+        return self.targets.steps
+
     def register(self, name: str, node: Node, source: str) -> Registered:
         """Keep ``node`` under ``name``; an earlier one of that name is replaced."""
-        registered = self.steps[name] = Registered(name, node, source)
-        return registered
+        return self.targets.register(name, node, source)
 
     def resolve(self, target: str, namespace: Mapping[str, object]) -> Node:
-        """What ``target`` (names joined with ``>>``) stands for.
-
-        A name is a registered step or pipeline, or a variable in ``namespace`` that holds one.
-        Raises `UsageError` for a name that is neither.
-        """
-        nodes = [self._named(name.strip(), namespace) for name in target.split(">>")]
-        try:
-            joined: AnyPipeline = Pipeline.of(*nodes)
-        except ConfigurationError as error:
-            raise UsageError(str(error)) from error
-        return nodes[0] if len(nodes) == 1 else joined
-
-    def _named(self, name: str, namespace: Mapping[str, object]) -> Node:
-        if name in self.steps:
-            return self.steps[name].node
-        variable = namespace.get(name)
-        if is_node(variable):
-            return variable
-        if not name:
-            raise UsageError("expected NAME or NAME >> NAME")
-        if is_agent(variable):
-            raise UsageError(no_step(name))
-        raise unknown("step", name, [*self.steps, *nodes_in(namespace)])
+        """What ``target`` stands for; see `Targets.resolve`."""
+        return self.targets.resolve(target, namespace)
 
     # Settings
 
@@ -119,7 +101,7 @@ class Session:
         ``context`` is the model of the context, or an instance of it; ``init`` are the values that
         it starts with. Raises `UsageError`, and changes nothing, when they do not fit.
         """
-        initial = _initial_context(context, init, self.initial_context)
+        initial = initial_context(context, init, self.initial_context)
         self.initial_context = initial
         if resources is not None:
             self.resources = resources
@@ -128,12 +110,18 @@ class Session:
 
     # Records
 
+    def entry_of(self, frame_id: str) -> Entry:
+        """The entry of the command whose frame, or a frame inside it, is called ``frame_id``."""
+        number = frame_id.partition("/")[0]
+        found = next((entry for entry in self.entries if entry.id == number), None)
+        if found is None:
+            raise unknown("frame", number, [entry.id for entry in self.entries])
+        return found
+
     def record(self, frame_id: str) -> FrameRecord:
         """The record called ``frame_id``: ``f3``, or ``f3/words`` for a frame inside it."""
         number, _, inner = frame_id.partition("/")
-        found = next((e.record for e in self.entries if e.record.id == number), None)
-        if found is None:
-            raise unknown("frame", number, [entry.record.id for entry in self.entries])
+        found = self.entry_of(frame_id).record
         if not inner or inner == "/".join(map(str, found.path.segments[1:])):
             return found
         inside = self._inside(found, frame_id)
@@ -158,6 +146,8 @@ class Session:
             raise UsageError(
                 f"{record.id} {record.name} {record.status.value}: it has no output to go on from"
             )
+        if not record.has_output:
+            raise UsageError(self.recaller.how_to_get(record))
         return record
 
     def children(self, record: FrameRecord) -> Sequence[FrameRecord]:
@@ -178,20 +168,39 @@ class Session:
         told = self.tasks.tasks_of(self.run_id)
         return [task for task in told if task.path.segments[: len(own)] == own]
 
-    def entry(self, record: FrameRecord) -> Entry:
-        """How ``record`` came about; a frame inside a command has no command of its own."""
-        found = next((e for e in self.entries if e.record is record), None)
-        return found or Entry(record, None, "its place in the pipeline")
-
-    def newest(self) -> FrameRecord | None:
-        """HEAD, or else the newest record, or ``None``."""
+    def newest(self) -> Entry | None:
+        """HEAD, or else the newest frame, or ``None``."""
         if self.head is None and self.entries:
-            return self.entries[-1].record
+            return self.entries[-1]
         return self.head
 
-    def failed_after_head(self) -> FrameRecord | None:
-        """The newest record, when it continued from HEAD and did not succeed."""
-        return failed_after(self.head, self.entries)
+    def failed_after_head(self) -> Entry | None:
+        """The newest frame, when it continued from HEAD and did not succeed."""
+        return None if self.head is None else failed_after(self.head, self.entries)
+
+    def line(self) -> Sequence[Entry]:
+        """HEAD and the frames that it continued from, newest first."""
+        return () if self.head is None else list(line_of(self.head, self.entries))
+
+    def trim(self) -> Sequence[str]:
+        """Keep to the limit of memory; the ids of the frames whose values are gone for good."""
+        gone = self.recaller.shelf.trim(self.max_memory, [one.id for one in self.line()])
+        for entry in self.entries if gone else ():
+            if entry.id in gone:
+                self.keeper.release(entry)
+        return gone
+
+    async def move(self, entry: Entry, record: FrameRecord) -> None:
+        """Move HEAD to ``entry``, whose record is ``record``, to stay in memory."""
+        if self.recaller.shelf.get(entry.id) is None:
+            self._shelve(entry, record)
+        self.head = entry
+        await self.keeper.moved(entry.id)
+
+    def _shelve(self, entry: Entry, record: FrameRecord) -> None:
+        if entry.command.has_parents_data:
+            record = replace(record, data=None, has_data=False)  # its parent's record has it
+        self.recaller.shelf.put(record, record_size(record), self.keeper.is_saved(entry))
 
     # Runs
 
@@ -203,96 +212,152 @@ class Session:
         HEAD moves to the record when it succeeded and nobody else has moved HEAD meanwhile; a run
         that a step of another one starts never moves it. An interrupt is recorded like any other
         end; whoever asked for the run lets it travel on. With ``refuse_after_failure`` a run that
-        would go on from HEAD behind another step's failure is a `UsageError`.
+        would go on from HEAD behind another step's failure is a `UsageError`; behind another
+        step's open question it always is.
         """
-        inside = _inside.get()
-        head = self.head
-        start = decide_start(request, head, self.entries, self.initial_context)
-        if refuse_after_failure and start.behind is not None and start.behind.name != name:
-            raise UsageError(
-                f"{start.behind.id} {start.behind.name} {start.behind.status.value}, and "
-                "Flujo.after_failure is 'refuse': run it again, or say --from"
-            )
-        data = copied(start.data)
+        start = decide_start(
+            request, self.head, self.entries, self.initial_context, self.succeeded_record
+        )
+        _refuse(start, name, refuse_after_failure)
+        path = (Segment(SegmentKind.COMMAND, self.commands + 1),)
+        command = Command(
+            id=f"f{self.frames}",
+            name=name,
+            path=FramePath(path),
+            frame=FramePath((*path, *node.own_segments)),
+            origin=start.origin,
+            parent=start.parent,
+            cell=request.cell,
+            notes=start.notes,
+            target=request.target,
+            has_parents_data=start.has_parents_data,
+            has_parents_context=start.parent is not None,
+        )
+        data = start.data if start.has_parents_data else copied(start.data).value
+        return await self.execute(node, command, data, start.context)
+
+    async def execute(
+        self,
+        node: Node,
+        command: Command,
+        data: object,
+        context: BaseModel | None,
+        journal: Journal | None = None,
+    ) -> Entry:
+        """Run ``command``'s frame, and keep the record of how it ended.
+
+        ``data`` is the record's own: what the frame gets is a copy. With a ``journal`` what stands
+        in it is not run again. What cannot be planned changes nothing.
+        """
+        inside, head = _inside.get(), self.head
+        handed = copied(data)
         core = ExecutorCore(self.registry, self.tasks, self.cache)
-        facilities = core.facilities_of(node, start.context)
+        if journal is None:
+            journal = self.keeper.journal_of(command, None)
         frame = make_execution_frame(
             node,
-            copied(data.value).value,
-            context=start.context,
-            facilities=facilities,
+            handed.value,
+            context=context,
+            facilities=core.facilities_of(node, context),
             resources=self.resources,
             quota=self.quota,
             run_id=self.run_id,
-            path=FramePath((Segment(SegmentKind.COMMAND, self._commands + 1),)),
+            path=command.path,
+            journal=journal,
         )
         core.plan(frame)
-        self._commands += 1  # only now: what cannot be planned changes nothing
+        self.frames += 1
+        if command.resumes is None:
+            self.commands += 1
+        await self.keeper.began(command, frame, data)
         token = _inside.set(str(frame.path))
         try:
             outcome = await core.run_root(frame)
         finally:
             _inside.reset(token)
-        side_line: tuple[str, ...] = ()
-        if inside is not None:
-            side_line = (f"ran inside {inside}: HEAD stays where it is",)
-        elif self.head is not head:
-            side_line = ("another run moved HEAD meanwhile: this one stands on a side line",)
-        entry = self._recorded(name, frame.path, start, data, outcome, request, side_line)
-        if entry.record.succeeded and not side_line:
-            self.head = entry.record
+        side_line = self._side_line(inside, head)
+        record, output = self._record(command, data, context, outcome)
+        notes = (*_shared_notes("input", handed), *_shared_notes("output", output), *side_line)
+        entry = self._entered(command, node, outcome, record, notes)
+        if entry.succeeded and not side_line:
+            self.head = entry
+        try:
+            await self.keeper.ended(entry, is_head=self.head is entry)
+        except StoreError as error:
+            self.store_error = error
+        self._shelve(entry, record)
+        self.trim()
         return entry
 
-    def _recorded(
+    def _side_line(self, inside: str | None, head: Entry | None) -> tuple[str, ...]:
+        """Why the frame that ended is not on HEAD's line, which it began from."""
+        if inside is not None:
+            return (f"ran inside {inside}: HEAD stays where it is",)
+        if self.head is not head:
+            return ("another run moved HEAD meanwhile: this one stands on a side line",)
+        return ()
+
+    def _entered(
         self,
-        name: str,
-        path: FramePath,
-        start: Start,
-        data: Copied,
+        command: Command,
+        node: Node,
         outcome: FrameOutcome,
-        request: Request,
-        side_line: tuple[str, ...],
+        record: FrameRecord,
+        notes: tuple[str, ...],
     ) -> Entry:
-        copier, output, after = Copier(), Copied(None), None
-        if isinstance(outcome, Success):
-            output = copier.copied(outcome.output)  # before its children's: the notes are its own
-            if start.context is not None:
-                after = self.contexts.merge(start.context, outcome.update)
-        elif isinstance(outcome, BackgroundLaunched):
-            output, after = copier.copied(data.value), start.context
-        outcome = kept(outcome, copier)
-        record = FrameRecord(
-            id=f"f{len(self.entries)}",
-            name=name,
-            path=path,
-            run_id=self.run_id,
-            data=data.value,
-            context=start.context,
-            outcome=outcome,
-            output=output.value,
-            context_after=after,
-            parent=start.parent,
+        ended = Ended(
+            status=record.status,
+            duration_s=record.duration_s,
+            feedback=record.feedback,
+            notes=notes,
+            saved=self.keeper.saved(command, node, outcome),
         )
-        notes = (
-            *start.notes,
-            *_shared_notes("input", data),
-            *_shared_notes("output", output),
-            *side_line,
-        )
-        entry = Entry(record, request.cell, start.origin, notes)
+        entry = Entry(command, ended, self.recaller.record_of)
         self.entries.append(entry)
         return entry
 
+    def _record(
+        self,
+        command: Command,
+        data: object,
+        context: BaseModel | None,
+        outcome: FrameOutcome,
+    ) -> tuple[FrameRecord, Copied]:
+        copier, output, after = Copier(), Copied(None), None
+        if isinstance(outcome, Success):
+            output = copier.copied(outcome.output)  # before its children's: the notes are its own
+            if context is not None:
+                after = self.contexts.merge(context, outcome.update)
+        elif isinstance(outcome, BackgroundLaunched):
+            output, after = Copied(data), context
+        record = FrameRecord(
+            id=command.id,
+            name=command.name,
+            path=command.frame,
+            run_id=self.run_id,
+            data=data,
+            context=context,
+            outcome=kept(outcome, copier),
+            output=output.value,
+            context_after=after,
+            parent=command.parent,
+        )
+        return record, output
 
-def kept(outcome: FrameOutcome, copier: Copier) -> FrameOutcome:
-    """``outcome`` with copies of its outputs, its children's too: what a record holds."""
-    if isinstance(outcome, Success) and not outcome.children and type(outcome.output) in ATOMS:
-        return outcome  # there is nothing in it to copy
-    children = [one if isinstance(one, Chunk) else kept(one, copier) for one in outcome.children]
-    if isinstance(outcome, Success):
-        output = copier.copied(outcome.output).value
-        return replace(outcome, output=output, children=children)
-    return replace(outcome, children=children)
+
+def _refuse(start: Start, name: str, refuse_after_failure: bool) -> None:
+    behind, question = start.behind, start.question
+    if question is not None and question.name != name:
+        asked = " ".join((question.ended.feedback or "a question").split())
+        raise UsageError(
+            f"{question.id} {question.name} waits for an answer: {asked[:120]}; answer it with "
+            f"%flujo resume {question.id} --with EXPR, or say --from FRAME"
+        )
+    if refuse_after_failure and behind is not None and behind.name != name:
+        raise UsageError(
+            f"{behind.id} {behind.name} {behind.status.value}, and "
+            "Flujo.after_failure is 'refuse': run it again, or say --from"
+        )
 
 
 def _left_work(outcome: StepOutcome) -> bool:
@@ -300,51 +365,6 @@ def _left_work(outcome: StepOutcome) -> bool:
     if isinstance(outcome, Chunk):
         return False
     return isinstance(outcome, BackgroundLaunched) or any(map(_left_work, outcome.children))
-
-
-def is_agent(value: object) -> bool:
-    """Whether ``value`` is an agent that no step has been made of."""
-    return isinstance(value, Agent) and not isinstance(value, type) and not is_node(value)
-
-
-def no_step(name: str) -> str:
-    """What to do with an agent called ``name`` where a step is wanted."""
-    return f"{name!r} is an agent, not a step: use Step(name={name!r}, agent={name})"
-
-
-def nodes_in(namespace: Mapping[str, object]) -> list[str]:
-    """The variables that hold a step or a pipeline."""
-    return [
-        name for name, value in namespace.items() if not name.startswith("_") and is_node(value)
-    ]
-
-
-def _initial_context(
-    context: type[BaseModel] | BaseModel | None,
-    init: Mapping[str, object] | BaseModel | None,
-    current: BaseModel | None,
-) -> BaseModel | None:
-    if context is None and init is None:
-        return current
-    given: object = current if context is None else context
-    if isinstance(init, BaseModel):
-        given, init = init, None
-    if isinstance(given, BaseModel):
-        model, values = type(given), {**dict(given), **(init or {})}
-    elif isinstance(given, type) and issubclass(given, BaseModel):
-        model, values = given, dict(init or {})
-    else:
-        found = "nothing" if given is None else repr(given)[:60]
-        raise UsageError(f"a context is a pydantic model (class Ctx(BaseModel): …); found {found}")
-    try:
-        return model.model_validate(copied(values).value)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or model.__name__
-        raise UsageError(
-            f"{model.__name__} cannot start: {where}: {first['msg']}; give values with --init "
-            "{'field': …}"
-        ) from error
 
 
 def _shared_notes(what: str, value: Copied) -> Sequence[str]:

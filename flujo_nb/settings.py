@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from traitlets import Bool, CaselessStrEnum
+import os
+
+from traitlets import Bool, CaselessStrEnum, Int, Unicode, default
 from traitlets.config import Configurable
+
+AUTO = "auto"
+OFF = ("", "off", "none", "None")
 
 
 class Flujo(Configurable):
@@ -17,3 +22,18 @@ class Flujo(Configurable):
         "continue",
         help="A run behind a failed one goes on from the unchanged HEAD, or is refused.",
     ).tag(config=True)
+    store = Unicode(
+        allow_none=True,
+        help="Where sessions are kept: 'auto' (.flujo/flujo.db beside the notebook, where that is "
+        "possible), a file, or None (in memory). FLUJO_STORE in the environment sets the default.",
+    ).tag(config=True)
+    max_memory = Int(
+        512,
+        min=0,
+        help="How many MB of values the frames of a session keep in memory: more are read back.",
+    ).tag(config=True)
+
+    @default("store")
+    def _store_of_the_environment(self) -> str | None:
+        named = os.environ.get("FLUJO_STORE", AUTO)
+        return None if named in OFF else named

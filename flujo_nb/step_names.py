@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 
 from flujo_nb.engine.steps import is_node
 
-from .session import Registered
+from .targets import Registered
 
 
 class StepNames(MutableMapping[str, object]):

@@ -12,7 +12,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from flujo_nb import engine
 from flujo_nb.engine.errors import StepExited
-from flujo_nb.engine.failure_builder import message_of
+from flujo_nb.engine.user_code import message_of
 
 from .html import without_controls
 

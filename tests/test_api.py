@@ -138,7 +138,7 @@ def test_a_run_is_recorded_and_shown_whatever_its_output_is(
         "    def __new__(cls, x): return super().__new__(cls, x, 2 * x)\n"
     )
     card = notebook.card(f"%%flujo step odd\ndef odd():\n    return {expression}")
-    assert notebook.session.head is notebook.session.entries[0].record
+    assert notebook.session.head is notebook.session.entries[0]
     assert card.status == "completed"
     assert repr(notebook.view("%flujo frames"))
 

@@ -102,7 +102,7 @@ def test_what_continues_from_an_inner_frame_stands_on_its_pipelines_line(
     notebook.run("%flujo run grow >> grow", "C")
     notebook.run("%flujo run grow --from f1/grow", "D")
     assert notebook.session.head is not None
-    assert "f0" in [record.id for record in notebook.session.head.line()]
+    assert "f0" in [entry.id for entry in notebook.session.line()]
     again = notebook.card(SEED, "A")
     assert again.data is None
     assert "ran again from the beginning" in repr(again)
@@ -113,7 +113,7 @@ def test_a_failure_leaves_head_and_what_follows_says_so(notebook: Notebook) -> N
     error = notebook.error(BOOM)
     assert isinstance(error, StepFailed)
     assert error.record.id == "f1"
-    assert notebook.session.head is notebook.session.entries[0].record
+    assert notebook.session.head is notebook.session.entries[0]
     card = notebook.card(GROW)
     assert card.output == 10
     assert repr(card).splitlines()[0].startswith("f2 grow   ← f0.output (boom failed after it)")
@@ -173,7 +173,7 @@ def test_of_two_runs_at_once_the_loser_stands_on_a_side_line(notebook: Notebook)
 
     slow, fast = notebook.during(both)
     session = notebook.session
-    assert session.head is session.entries[-2].record
+    assert session.head is session.entries[-2]
     assert "another run moved HEAD meanwhile" in repr(slow)
     assert "meanwhile" not in repr(fast)
     assert session.entries[-1].record.output == 3
@@ -192,7 +192,7 @@ def test_two_runs_at_once_of_different_steps_from_one_head(notebook: Notebook) -
 
     notebook.during(both)
     one, other = notebook.session.entries[-2:]
-    assert one.record.parent is other.record.parent is notebook.session.entries[0].record
+    assert one.parent == other.parent == "f0"
 
 
 def test_show_after_nothing_but_failures_shows_that_there_are_frames(notebook: Notebook) -> None:

@@ -248,7 +248,7 @@ def test_the_reason_of_a_failure_is_short_whatever_the_error_says() -> None:
 
 
 def test_the_form_for_programs_is_json() -> None:
-    view = frame_view(record(parent=record(id="f0")), origin="f0.output")
+    view = frame_view(record(parent="f0"), origin="f0.output")
     found = view.as_json()
     assert json.loads(json.dumps(found)) == found
     assert set(found) == {
@@ -261,6 +261,10 @@ def test_the_form_for_programs_is_json() -> None:
         "run_id",
         "duration_s",
         "usage",
+        "digest",
+        "input_digest",
+        "stale",
+        "live_only",
     }
     assert (found["parent"], found["status"]) == ("f0", "completed")
     assert found["usage"] == {"cost_usd": 0.25, "tokens": 3}

@@ -88,6 +88,10 @@ class FrameView:
     more_children: int = 0
     attempts_are: str = "attempts"
     background: Sequence[str] = ()
+    live_only: Sequence[str] = ()
+    absent: str | None = None
+    digest: str | None = None
+    input_digest: str | None = None
 
     @property
     def duration(self) -> str:
@@ -111,6 +115,10 @@ class FrameView:
             "run_id": self.run_id,
             "duration_s": self.duration_s,
             "usage": {"cost_usd": self.cost_usd, "tokens": self.tokens},
+            "digest": self.digest,
+            "input_digest": self.input_digest,
+            "stale": False,
+            "live_only": list(self.live_only),
         }
 
 
@@ -122,10 +130,14 @@ def frame_view(
     children: Sequence[FrameRecord] = (),
     tasks: Sequence[BackgroundTask] = (),
     is_head: bool = False,
+    live_only: Sequence[str] = (),
+    digest: str | None = None,
+    input_digest: str | None = None,
 ) -> FrameView:
     """What a card says about ``record``, which got its input from ``origin``.
 
-    ``tasks`` are those that it left in the background.
+    ``tasks`` are those that it left in the background, ``live_only`` the parts of its values that
+    are not saved; the digests are those of what it came to and of its input.
     """
     return FrameView(
         id=record.id,
@@ -134,7 +146,7 @@ def frame_view(
         origin=origin,
         path=str(record.path),
         run_id=record.run_id,
-        parent=record.parent.id if record.parent is not None else None,
+        parent=record.parent,
         duration_s=record.duration_s,
         cost_usd=record.usage.cost_usd,
         tokens=record.usage.tokens,
@@ -149,6 +161,10 @@ def frame_view(
         notes=(*notes, *_cache_notes(record)),
         feedback=None if record.feedback is None else clipped(record.feedback, FEEDBACK),
         is_head=is_head,
+        live_only=[clipped(part, FEEDBACK) for part in live_only],
+        absent=None if record.absent is None else clipped(record.absent, FEEDBACK),
+        digest=digest,
+        input_digest=input_digest,
     )
 
 
@@ -223,16 +239,17 @@ def preview(value: object) -> Preview:
         return Preview(f"{kind} of {len(value):,}", short(value))
     shape: object = caught_inline(getattr, value, "shape", None)
     if isinstance(shape, tuple) and shape and all(type(part) is int for part in shape):
-        columns = caught_inline(_columns_of, value)
-        text = short(value) if isinstance(columns, Raised) else clipped(columns, PREVIEW)
+        # Asked for with a default: an error's traceback would keep the value alive for a while.
+        columns: object = caught_inline(getattr, value, "columns", None)
+        named = None if columns is None else caught_inline(_names_of, columns)
+        text = clipped(named, PREVIEW) if isinstance(named, str) else short(value)
         return Preview(f"{kind} {' x '.join(map(str, shape))}", text)
     return Preview("", short(value))
 
 
-def _columns_of(table: object) -> str:
-    """The names of a data frame's columns; raises for what has none."""
-    columns: Iterable[object] = table.columns  # type: ignore[attr-defined]
-    return ", ".join(map(str, columns))
+def _names_of(columns: object) -> str:
+    """The names of a data frame's columns; raises for what is no list of names."""
+    return ", ".join(map(str, cast(Iterable[object], columns)))
 
 
 def short(value: object, limit: int = PREVIEW) -> str:

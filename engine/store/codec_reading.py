@@ -44,19 +44,6 @@ class Reader:
         self._secret_of = secret
         self._blob = blob
         self._depth = 0
-        self._tags: dict[str, Callable[[Tagged], object]] = {
-            "blob": self._body,
-            "bytes": self._payload,
-            "bytearray": lambda tree: bytearray(self._payload(tree)),
-            "model": lambda tree: self._instance(tree, BaseModel),
-            "dataclass": lambda tree: self._instance(tree, object),
-            "enum": self._enum,
-            "flag": self._flag,
-            "namedtuple": self._named_tuple,
-            "secret": self._secret,
-            "codec": self._by_user,
-            "data": self._of_library,
-        }
 
     def value(self, tree: object) -> object:
         """The value of a tree. Raises `ValueNotRead`."""
@@ -93,9 +80,9 @@ class Reader:
 
     def _tagged(self, tree: Tagged) -> object:
         tag = text_of(tree["$"])
-        make = self._tags.get(tag)
+        make = _TAGS.get(tag)
         if make is not None:
-            return make(tree)
+            return make(self, tree)
         return READERS[tag](self._value(tree["v"]))
 
     def _body(self, tree: Tagged) -> object:
@@ -201,3 +188,19 @@ class Reader:
             told = f"{type(value.error).__name__}: {shown(value.error, 200)}"
             raise ValueNotRead(f"a value of {library} ({kind}): {told}") from value.error
         return value
+
+
+# Not kept by each reader, which would then hold itself, and its blobs until a garbage collection.
+_TAGS: dict[str, Callable[[Reader, Tagged], object]] = {
+    "blob": Reader._body,
+    "bytes": Reader._payload,
+    "bytearray": lambda reader, tree: bytearray(reader._payload(tree)),
+    "model": lambda reader, tree: reader._instance(tree, BaseModel),
+    "dataclass": lambda reader, tree: reader._instance(tree, object),
+    "enum": Reader._enum,
+    "flag": Reader._flag,
+    "namedtuple": Reader._named_tuple,
+    "secret": Reader._secret,
+    "codec": Reader._by_user,
+    "data": Reader._of_library,
+}

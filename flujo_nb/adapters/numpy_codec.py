@@ -44,8 +44,10 @@ def unpacked(given: Packed) -> object:
 
 
 _NUMBERS = {
-    dtype.str: dtype
-    for dtype in map(np.dtype, "? b B h H i I l L q Q e f d".split())  # noqa: SIM905
+    f"{order}{kind}{size}": np.dtype(f"{order}{kind}{size}")
+    for order in "|<>"
+    for kind, sizes in (("b", "1"), ("i", "1248"), ("u", "1248"), ("f", "248"))
+    for size in sizes
 }
 
 

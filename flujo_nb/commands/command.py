@@ -30,10 +30,11 @@ class Command:
     handler: Handler
     options: tuple[Option, ...] = ()
     has_body: bool = False
+    may_have_body: bool = False
     word: str | None = None
     """What the one word is that it takes; ``None``: it takes none; ``…``: any number."""
     completes: tuple[str, ...] = ()
-    """What its words may be: ``step``, ``frame``, ``command``."""
+    """What its words may be: ``step``, ``frame``, ``open frame``, ``session``, ``command``."""
 
     @property
     def magic(self) -> str:
@@ -69,6 +70,7 @@ def request_of(front: Front, parsed: Parsed, command: str, name: str) -> Request
         given=given,
         source=record,
         on_head="--on-head" in parsed.flags,
+        target=name,
     )
 
 

@@ -16,8 +16,8 @@ from flujo_nb.engine.errors import ConfigurationError, FlujoError
 from flujo_nb.engine.steps import AnyStep, Node, Step, is_node, name_of, steps_of
 from flujo_nb.errors import unknown
 from flujo_nb.front import Front
-from flujo_nb.session import is_agent, no_step, nodes_in
 from flujo_nb.step_names import StepNames
+from flujo_nb.targets import is_agent, no_step, nodes_in
 
 from .command import NO_RUN, START, Command, only_word, request_of
 

@@ -6,10 +6,12 @@ import inspect
 
 from flujo_nb.command_line import Parsed
 from flujo_nb.display import View, preview_text, table_view
-from flujo_nb.engine.record import FrameRecord
 from flujo_nb.engine.steps import Node, Pipeline, name_of
 from flujo_nb.engine.usage import Quota
 from flujo_nb.front import Front
+from flujo_nb.head import Entry
+from flujo_nb.session import MB
+from flujo_nb.sizes import size_text
 from flujo_nb.widgets.view_model import clipped, duration_text, short
 
 from .command import Command, only_word
@@ -34,6 +36,8 @@ def status_view(front: Front) -> View:
         ("steps", ", ".join(session.steps) or "none yet"),
         ("context", _context_line(front)),
         ("used", f"{spent.tokens:,} tokens, ${spent.cost_usd:.4f}"),
+        ("memory", _memory_line(front)),
+        ("kept", _kept_line(front)),
     ]
     budget = _budget_line(session.quota)
     if budget:
@@ -67,46 +71,67 @@ def _budget_line(quota: Quota) -> str:
 
 def _context_line(front: Front) -> str:
     head, initial = front.session.head, front.session.initial_context
-    context = initial if head is None else head.context_after
+    context = initial if head is None else head.record.context_after
     return "none" if context is None else short(context)
+
+
+def _memory_line(front: Front) -> str:
+    shelf = front.session.recaller.shelf
+    room = size_text(front.settings.max_memory * MB)
+    held, all_of_them = len(shelf), len(front.session.entries)
+    gone = f", {len(shelf.released)} released" if shelf.released else ""
+    return f"{size_text(shelf.size)} of {room} for {held} of {all_of_them} frames{gone}"
+
+
+def _kept_line(front: Front) -> str:
+    store = front.sessions.store
+    size = "" if store is None else f" ({size_text(store.size)})"
+    if front.session.entries or front.session.keeper.is_stored:
+        return f"{front.session.keeper.place}{size}"
+    path = front.sessions.path
+    return "in memory only" if path is None else f"in {path}, from the first frame on"
 
 
 async def frames(front: Front, parsed: Parsed, body: str) -> View:
     """Every frame that a command left, oldest first."""
     session = front.session
-    rows = []
-    for entry in session.entries:
-        record, view = entry.record, front.view(entry)
-        mark = "HEAD" if record is session.head else ""
-        told = view.background[0] if view.background else preview_text(view.output)
-        shown = clipped(told or view.feedback or "", _WIDTH)
-        rows.append(
-            (
-                record.id,
-                record.name,
-                record.status.value,
-                duration_text(record.duration_s),
-                f"← {entry.origin}",
-                shown,
-                mark,
-            )
-        )
+    rows = [_frame_row(front, entry) for entry in session.entries]
     if not rows:
         return table_view("no frames yet", (), (), (_FIRST, "%flujo help"))
     header = ("frame", "name", "status", "took", "input", "output", "")
-    last = session.entries[-1].record.id
+    last = session.entries[-1].id
     return table_view(_counted(len(rows), "frame"), header, rows, (f"%flujo show {last}",))
+
+
+def _frame_row(front: Front, entry: Entry) -> tuple[str, ...]:
+    """A frame in one line. Nothing is read back for it."""
+    session = front.session
+    shown = entry.ended.feedback or "saved"
+    if session.recaller.shelf.get(entry.id) is not None:
+        view = front.view(entry.id)
+        told = view.background[0] if view.background else preview_text(view.output)
+        shown = told or view.feedback or ""
+    return (
+        entry.id,
+        entry.name,
+        entry.status.value,
+        duration_text(entry.ended.duration_s),
+        f"← {entry.origin}",
+        clipped(shown, _WIDTH),
+        "HEAD" if entry is session.head else "",
+    )
 
 
 async def show(front: Front, parsed: Parsed, body: str) -> View:
     """One frame, or a frame inside it; HEAD (or else the newest) when none is named."""
     wanted = only_word(parsed)
     session = front.session
-    record: FrameRecord | None
-    record = session.newest() if wanted is None else session.record(wanted)
-    if record is None:
-        return table_view("no frames yet", (), (), (_FIRST, "%flujo help"))
-    return front.card(session.entry(record))
+    if wanted is None:
+        newest = session.newest()
+        if newest is None:
+            return table_view("no frames yet", (), (), (_FIRST, "%flujo help"))
+        wanted = newest.id
+    return front.card(wanted)
 
 
 async def steps(front: Front, parsed: Parsed, body: str) -> View:

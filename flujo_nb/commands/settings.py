@@ -1,7 +1,8 @@
-"""``%flujo session``: what new lines start with."""
+"""``%flujo session``: what new lines start with, and which session the kernel works in."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import TypeGuard
 
@@ -10,14 +11,46 @@ from pydantic import BaseModel
 
 from flujo_nb.command_line import Option, Parsed
 from flujo_nb.display import View, table_view
+from flujo_nb.engine.errors import RunHeld, StoreError
+from flujo_nb.errors import unknown
 from flujo_nb.front import Front
-from flujo_nb.widgets.view_model import short
+from flujo_nb.session import Session
+from flujo_nb.sizes import size_text
+from flujo_nb.widgets.view_model import clipped, duration_text, short
 
-from .command import Command
+from .command import ANY_WORDS, Command
+
+_USAGE = (
+    "%flujo session [new | list [SESSION] | use SESSION] [--context MODEL] [--init EXPR] "
+    "[--resources EXPR]"
+)
+_WIDTH = 48
+_WORDS = ("new", "list", "use")
 
 
 async def session(front: Front, parsed: Parsed, body: str) -> View:
-    """Set the context and the resources; show them."""
+    """Set the context and the resources; show them. Or exchange the session, or list others."""
+    match parsed.words:
+        case []:
+            pass
+        case ["new"]:
+            _configure(front, parsed)
+            await front.sessions.new()
+        case ["list"]:
+            return await _listed(front)
+        case ["list", run_id]:
+            return await _frames_of(front, run_id)
+        case ["use", run_id]:
+            return await _used(front, run_id)
+        case [word] if word not in _WORDS:
+            raise unknown("word of session", word, _WORDS)
+        case words:
+            raise UsageError(f"session {' '.join(words)}: usage: {_USAGE}")
+    _configure(front, parsed)
+    return _shown(front)
+
+
+def _configure(front: Front, parsed: Parsed) -> None:
     name = parsed.values.get("--context")
     model = None if name is None else front.variable(name)
     init = _evaluated(front, parsed, "--init")
@@ -30,7 +63,6 @@ async def session(front: Front, parsed: Parsed, body: str) -> View:
         )
     resources = _evaluated(front, parsed, "--resources")
     front.session.configure(context=model, init=init, resources=resources)
-    return _shown(front)
 
 
 def _evaluated(front: Front, parsed: Parsed, option: str) -> object:
@@ -50,18 +82,83 @@ def _shown(front: Front) -> View:
     rows = [
         ("context", "none" if context is None else short(context)),
         ("resources", "none" if resources is None else type(resources).__name__),
-        ("kept", "in memory only: a restart of the kernel ends the session"),
+        ("kept", kept.keeper.place),
     ]
+    store = front.sessions.store
+    if store is not None and kept.keeper.is_stored:
+        rows.append(("disk", size_text(store.size)))
     if kept.head is not None:
         rows.append(("HEAD", f"{kept.head.id} goes on with its own context; -i starts a new line"))
-    return table_view(kept.run_id, ("", ""), rows, ("%%flujo step", "%flujo"))
+    following = ("%%flujo step", "%flujo session list", "%flujo")
+    return table_view(kept.run_id, ("", ""), rows, following)
+
+
+async def _listed(front: Front) -> View:
+    """The sessions in the store."""
+    try:
+        found = await front.sessions.listed()
+    except StoreError as error:
+        raise UsageError(" ".join(str(error).split())) from error
+    now, current = time.time(), front.session.run_id
+    rows = [
+        (
+            one.run.run_id,
+            one.about.name or "",
+            f"{duration_text(max(now - one.run.updated_at, 0))} ago",
+            size_text(one.run.size),
+            "this one" if one.run.run_id == current else _held_by(one.run.owner),
+        )
+        for one in found
+    ]
+    following = [f"%flujo session use {row[0]}" for row in rows if not row[4]][:1]
+    following += [f"%flujo session list {row[0]}" for row in rows if row[0] != current][:1]
+    header = ("session", "notebook", "touched", "size", "")
+    if not rows:
+        return table_view("no sessions are kept", (), (), ("%%flujo step", "%flujo doctor"))
+    count = f"{len(rows)} session{'' if len(rows) == 1 else 's'}"
+    return table_view(count, header, rows, (*following, "%flujo session new"))
+
+
+def _held_by(owner: object) -> str:
+    return "" if owner is None else f"at work in {owner}"
+
+
+async def _frames_of(front: Front, run_id: str) -> View:
+    """The frames of a session that another kernel may have, with what they gave."""
+    found = await front.sessions.looked_at(run_id)
+    rows = [
+        (one.id, one.name, one.status.value, f"← {one.origin}", _output(found, one.id))
+        for one in found.entries
+    ]
+    header = ("frame", "name", "status", "input", "output")
+    return table_view(run_id, header, rows, (f"%flujo session use {run_id}",))
+
+
+def _output(session: Session, frame_id: str) -> str:
+    record = session.entry_of(frame_id).record
+    if record.absent is not None:
+        return clipped(record.absent, _WIDTH)
+    shown = short(record.output, _WIDTH) if record.has_output else record.feedback or ""
+    return clipped(shown, _WIDTH)
+
+
+async def _used(front: Front, run_id: str) -> View:
+    """Go on with another session."""
+    try:
+        said = await front.sessions.use(run_id)
+    except RunHeld as error:
+        held = " ".join(str(error).split())
+        raise UsageError(f"{held}  %flujo session list {run_id} shows its frames") from error
+    except StoreError as error:
+        raise UsageError(" ".join(str(error).split())) from error
+    return table_view(said, (), (), ("%flujo frames", "%flujo"))
 
 
 SETTINGS = (
     Command(
         name="session",
-        summary="what new lines start with: context and resources",
-        usage="%flujo session [--context MODEL] [--init EXPR] [--resources EXPR]",
+        summary="what new lines start with; where it is kept; new, list, use",
+        usage=_USAGE,
         example="%flujo session --context PipelineContext --init {'initial_prompt': 'hello'}",
         handler=session,
         options=(
@@ -69,5 +166,7 @@ SETTINGS = (
             Option(("--init",), "the values that it starts with: a dict or an instance", "EXPR"),
             Option(("--resources",), "clients, models, connections: for steps, not saved", "EXPR"),
         ),
+        word=ANY_WORDS,
+        completes=("session",),
     ),
 )

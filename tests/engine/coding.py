@@ -6,7 +6,7 @@ import dataclasses
 import json
 import re
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from fractions import Fraction
 from types import MappingProxyType
@@ -37,6 +37,11 @@ def again(value: object, codec: Codec | None = None) -> Any:
     """The value, written and read."""
     codec = codec or plain_codec()
     return read(codec, codec.encode(value))
+
+
+def given(data: bytes) -> Callable[[bytes], bytes]:
+    """A store that has those bytes for every digest."""
+    return lambda digest: data
 
 
 def told(value: object) -> object:

@@ -132,6 +132,13 @@ def test_a_long_list_is_compared_in_samples_and_comes_back_whole() -> None:
     assert again(value) == value
 
 
+def test_what_stands_twice_in_a_value_comes_back_as_two() -> None:
+    shared = [1, {"a": (2,)}]
+    back = again({"x": shared, "y": shared})
+    assert back == {"x": shared, "y": shared}
+    assert back["x"] is not back["y"]
+
+
 def ring() -> list[object]:
     items: list[object] = [1]
     items.append({"a": items})

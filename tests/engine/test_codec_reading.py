@@ -9,6 +9,7 @@ import math
 import subprocess
 import sys
 from collections import namedtuple
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 
 from flujo_nb.engine.errors import (
     ConfigurationError,
+    StepInterrupted,
     TypeNotDefined,
     ValueNotRead,
     ValueNotSaved,
@@ -202,6 +204,27 @@ def test_a_codec_that_cannot_decode_refuses_the_value() -> None:
         plain_codec().encode(Model([]))
 
 
+@pytest.mark.usefixtures("_no_user_codecs")
+def test_an_interrupt_of_a_codec_is_no_refusal() -> None:
+    def interrupted(model: Model) -> object:
+        raise KeyboardInterrupt
+
+    codec(Model, encode=interrupted, decode=Model)
+    with pytest.raises(StepInterrupted):
+        plain_codec().encode(Model([]))
+
+
+@pytest.mark.usefixtures("_no_user_codecs")
+def test_a_codec_of_a_class_that_was_defined_anew_is_not_the_older_ones() -> None:
+    older = Model([1.0])
+    newer = type("Model", (), {"__module__": __name__, "__qualname__": "Model"})
+    codec(Model, encode=lambda model: model.weights, decode=Model)
+    codec(newer, encode=lambda model: [], decode=lambda data: newer())
+    assert type(again(newer())) is newer
+    with pytest.raises(ValueNotSaved, match="no codec knows it"):
+        plain_codec().encode(older)
+
+
 @pytest.mark.parametrize("kind", [dict, str, dt.datetime, tuple, "Model"])
 def test_a_codec_is_for_a_class_that_has_no_form(kind: Any) -> None:
     with pytest.raises(ConfigurationError):
@@ -210,62 +233,12 @@ def test_a_codec_is_for_a_class_that_has_no_form(kind: Any) -> None:
 
 # Data of unknown origin.
 
-HOSTILE = """
-import sys
-import threading
-from flujo_nb.engine.errors import ValueNotRead
-from flujo_nb.engine.store.codec import Codec
-from flujo_nb.engine.store.codec_forms import READERS
-from flujo_nb.engine.store.type_table import TypeTable
-import zoneinfo
-
-names = ["os.system", "builtins.eval", "subprocess.Popen", "antigravity", "this.s", "os.path.join",
-         "sys.modules", "flujo_nb.engine.store.codec.Encoded", "threading.Thread", "", ".", "a..b"]
-leaves = [None, 1, -1, 1e400, "x", "", [], {}, [1, 2, 3], {"a": 1}, ["os", "system"], {"$": "x"}]
-tags = [*READERS, "blob", "bytes", "bytearray", "model", "dataclass", "enum", "flag", "namedtuple",
-        "secret", "codec", "data", "object", "reduce", "__class__"]
-trees = [{"$": tag, "v": leaf} for tag in tags for leaf in leaves]
-trees += [{"$": tag, "type": name, "of": name, "kind": name, "name": name, "digest": name,
-           "schema": "00", "about": {}, "v": leaf, "fields": leaf, "set": leaf, "extra": leaf}
-          for tag in tags for name in names for leaf in leaves]
-trees += [{"$": "blob", "blob": name, "size": 3} for name in names + ["00"]]
-trees += [{"$": leaf} for leaf in leaves] + [{"$": "Pattern", "v": ["(" * 50, 128]}]
-trees += [{"$": "ZoneInfo", "v": name} for name in ("../../etc/passwd", "/etc/passwd", "a/../b")]
-trees += [{"$": "codec", "type": "os.system", "v": "touch /tmp/hostile"}]
-deep = 1
-for _ in range(5000):
-    deep = [deep]
-trees.append(deep)
-
-def blob(digest):
-    return {b"\\0": b'{"'}.get(digest, b'[[{"$":"model","type":"os.system"}]]')
-
-seen = []
-quiet = {"object.__getattr__", "object.__setattr__", "sys._getframe", "builtins.id"}
-sys.addaudithook(lambda event, args: watching and event not in quiet and seen.append((event, args)))
-watching = False
-codec = Codec(TypeTable())
-codec.decode({"$": "ZoneInfo", "v": "Europe/Berlin"}, bytes.hex)  # looks which zones there are
-before = set(sys.modules)
-refused = read = 0
-for tree in trees:
-    watching = True
-    try:
-        codec.decode(tree, blob)
-        read += 1
-    except ValueNotRead:
-        refused += 1
-    finally:
-        watching = False
-assert not seen, seen[:5]
-assert set(sys.modules) == before, set(sys.modules) - before
-print(refused, read)
-"""
+HOSTILE = Path(__file__).parent / "audited_decoding.py"
 
 
 def test_hostile_data_run_nothing() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", HOSTILE], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, str(HOSTILE)], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
     refused, was_read = map(int, done.stdout.split())

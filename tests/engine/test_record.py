@@ -8,6 +8,7 @@ import pytest
 
 from flujo_nb.engine.context_update_manager import ContextUpdateManager
 from flujo_nb.engine.decorators import step
+from flujo_nb.engine.outcome_codec import LivePart, Unsaved
 from flujo_nb.engine.outcomes import (
     Aborted,
     AbortReason,
@@ -81,6 +82,14 @@ def test_of_a_frame_that_was_read_back_nobody_knows_what_its_children_were_given
     outcome = Success(output=2, children=[Success(output=2, segments=segments)])
     (child,) = below(record_of(outcome, data=4))
     assert (child.id, child.name, child.output, child.has_data) == ("f3/a", "a", 2, False)
+
+
+def test_a_frame_inside_whose_output_was_only_in_memory_says_so() -> None:
+    gone = Unsaved("c[3]/a", LivePart("output", "lock", "no codec knows it"))
+    segments = (Segment(SegmentKind.STEP, "a"),)
+    (child,) = below(record_of(Success(children=[Success(output=gone, segments=segments)])))
+    assert (child.output, child.has_output) == (None, False)
+    assert child.absent == "live only: output (lock) is not saved: no codec knows it"
 
 
 def test_a_lone_step_has_no_frames_inside(wait: Wait) -> None:

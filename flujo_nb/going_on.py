@@ -1,0 +1,296 @@
+"""Going on with frames that were recorded: resuming them, and running them again from a point.
+
+Records never change: what goes on with a frame makes a record of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from IPython.core.error import UsageError
+
+from flujo_nb.engine.answers import answer_of
+from flujo_nb.engine.errors import (
+    AlreadyAnswered,
+    AnswerRejected,
+    ConfigurationError,
+    ResumeError,
+    StoreError,
+    ValueGone,
+)
+from flujo_nb.engine.in_doubt import Verdict
+from flujo_nb.engine.journal import Journal
+from flujo_nb.engine.outcomes import Aborted, RunStatus
+from flujo_nb.engine.path import FramePath, Segment, SegmentKind
+from flujo_nb.engine.record import FrameRecord
+from flujo_nb.engine.results import Pause
+from flujo_nb.engine.resuming import wanted_by
+from flujo_nb.engine.step_history_tracker import StepHistoryTracker
+from flujo_nb.engine.steps import Node
+
+from .display import FrameCard
+from .front import Front, above_of
+from .head import Command, Entry, Given
+from .session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """An answer as it was typed: JSON, or a text where that is asked for."""
+
+    text: str
+
+
+def frame_id_of(entry: Entry, path: FramePath) -> str:
+    """The id of the frame at ``path``, inside an entry's command."""
+    inner = "/".join(map(str, path.segments[1:]))
+    return f"{entry.id}/{inner}" if inner else entry.id
+
+
+async def resume(
+    front: Front,
+    frame_id: str | None,
+    answer: Given | Text | None,
+    *,
+    keep: bool = False,
+) -> FrameCard:
+    """Go on with a frame that paused, failed or was interrupted; what finished stands.
+
+    ``frame_id`` may lead to the question that ``answer`` is for (``f3/both/:a/ask``). With
+    ``keep`` what is recorded stands although its steps were edited. Raises as `Front.run` does.
+    """
+    session = await front.sessions.ready(records=False)  # with frames it is settled
+    entry = _to_resume(session, frame_id)
+    record = entry.record
+    node = node_to_run(front, entry)
+    command = _command(session, entry)
+    journal = session.keeper.journal_of(command, entry, keep=keep)
+    try:
+        session.keeper.check_definitions(journal, node)
+        asked = _asked(session, record, journal)
+        if answer is not None:
+            await _answer(session, entry, journal, asked, frame_id, answer)
+        elif asked:
+            raise UsageError(f"{entry.id} waits for an answer: {_listed(entry, asked)}")
+    except ResumeError as error:
+        session.keeper.leave(journal)
+        raise UsageError(_in_one_line(error, entry)) from error
+    except UsageError:
+        session.keeper.leave(journal)
+        raise
+    return await front.ended(lambda: _resumed(session, node, command, entry, record, journal))
+
+
+async def _resumed(
+    session: Session,
+    node: Node,
+    command: Command,
+    entry: Entry,
+    record: FrameRecord,
+    journal: Journal,
+) -> Entry:
+    """Run on; when that needs values which are gone, have them made again, each once."""
+    again: list[str] = []
+    while True:
+        try:
+            made = await session.execute(node, command, record.data, record.context, journal)
+        except StoreError as error:
+            told = " ".join(str(error).split())
+            raise UsageError(f"{entry.id} cannot be gone on with: {told}") from error
+        except ConfigurationError:
+            session.keeper.leave(journal)
+            raise
+        match made.record.outcome:
+            case Aborted(error=ValueGone(path=path)) if path and path not in again:
+                again.append(path)
+            case _:
+                return made
+        notes = tuple(f"{one} ran again: its value was only in memory" for one in again)
+        command = replace(command, id=f"f{session.frames}", resumes=made.id, notes=notes)
+        journal = session.keeper.journal_of(command, made, redo=again)
+
+
+async def _answer(
+    session: Session,
+    entry: Entry,
+    journal: Journal,
+    asked: Sequence[Pause],
+    frame_id: str | None,
+    answer: Given | Text,
+) -> None:
+    pause = _choose(entry, asked, frame_id)
+    value = answer.value if isinstance(answer, Given) else _value_of(answer.text, pause)
+    wanted = wanted_by(pause)
+    if wanted is None and pause.step is not None and pause.step.once:
+        wanted = Verdict
+    answer_of(value, wanted, frame_id_of(entry, pause.path))
+    await session.keeper.answered(journal, pause.path, value)
+
+
+def _to_resume(session: Session, frame_id: str | None) -> Entry:
+    gone_on = {one.command.resumes for one in session.entries}
+    if frame_id is not None:
+        entry = session.entry_of(frame_id)
+        if entry.succeeded:
+            raise UsageError(
+                f"{entry.id} {entry.name} completed: there is nothing to resume; "
+                f"%flujo fork {entry.id} runs it again"
+            )
+        later = next((one for one in session.entries if one.command.resumes == entry.id), None)
+        if later is not None:
+            raise UsageError(f"{entry.id} was gone on with already, by {later.id}")
+        return entry
+    for entry in reversed(session.entries):
+        if not entry.succeeded and entry.id not in gone_on:
+            return entry
+    raise UsageError("there is no frame that paused, failed or was interrupted")
+
+
+def node_to_run(front: Front, entry: Entry) -> Node:
+    """What an entry's command ran, as it is registered now, or else as it was then."""
+    target, session = entry.command.target, front.session
+    names = front.shell.user_ns
+    if target is not None and session.targets.missing(target, names) is None:
+        return session.resolve(target, names)
+    held = session.recaller.shelf.get(entry.id)
+    if held is not None and held.outcome.step is not None:
+        return held.outcome.step
+    missing = entry.name if target is None else session.targets.missing(target, names)
+    raise UsageError(
+        f"{missing!r} is not registered in this kernel: run the cell that defines it (with "
+        f"%%flujo step {missing} --no-run it is not run)"
+    )
+
+
+def _command(session: Session, entry: Entry) -> Command:
+    """The command that goes on with an entry. It stands for the same cell."""
+    record = entry.record
+    if record.absent is not None:
+        raise UsageError(f"{entry.id} cannot be gone on with: {record.absent}")
+    if not record.has_data:
+        raise UsageError(
+            f"{entry.id} cannot be gone on with: what it was given is not saved; run its cell again"
+        )
+    origin = entry.origin.partition(", goes on with ")[0]
+    return replace(
+        entry.command,
+        id=f"f{session.frames}",
+        origin=f"{origin}, goes on with {entry.id}",
+        notes=(),
+        resumes=entry.id,
+        forks=None,
+    )
+
+
+# Questions
+
+
+def _asked(session: Session, record: FrameRecord, journal: Journal) -> Sequence[Pause]:
+    """The open questions of a frame that nobody has answered."""
+    if record.status is not RunStatus.PAUSED:
+        return ()
+    pauses = StepHistoryTracker().open_pauses(record.outcome, above_of(record))
+    return [one for one in pauses if one.path not in journal.answers]
+
+
+def _choose(entry: Entry, asked: Sequence[Pause], frame_id: str | None) -> Pause:
+    inside = frame_id if frame_id is not None and "/" in frame_id else None
+    fitting = [
+        one
+        for one in asked
+        if inside is None or f"{frame_id_of(entry, one.path)}/".startswith(f"{inside}/")
+    ]
+    if len(fitting) == 1:
+        return fitting[0]
+    if not asked:
+        raise UsageError(f"{entry.id} {entry.name} asks nothing; resume it without an answer")
+    raise UsageError(f"say which question is answered: {_listed(entry, asked)}")
+
+
+def _listed(entry: Entry, asked: Sequence[Pause]) -> str:
+    told = []
+    for one in asked:
+        where = frame_id_of(entry, one.path) if len(asked) > 1 else entry.id
+        message = " ".join(one.message.split())[:80]
+        told.append(f"{message}  (%flujo resume {where} --with EXPR)")
+    return "; ".join(told)
+
+
+def _value_of(text: str, pause: Pause) -> object:
+    """An answer that was typed, as the kind that the question asks for."""
+    text = text.strip()
+    schema = pause.schema or {}
+    if schema.get("type") == "string" and not text.startswith('"'):
+        return text
+    try:
+        value: object = json.loads(text)
+    except ValueError:
+        return text
+    return value
+
+
+def _in_one_line(error: ResumeError, entry: Entry) -> str:
+    said = " ".join(str(error).partition("\nEither")[0].split())  # then come Python's ways
+    match error:
+        case AlreadyAnswered() | AnswerRejected():
+            return said
+        case _:
+            return (
+                f"{said[:300]}; %flujo resume {entry.id} --keep lets what is recorded stand, "
+                f"%flujo fork {entry.id} runs it again"
+            )
+
+
+# Running again from a point
+
+
+async def fork(front: Front, frame_id: str, name: str | None = None) -> FrameCard:
+    """Run again what the command of ``frame_id`` ran.
+
+    Of a frame inside it, what had finished before that began is kept.
+    """
+    session = await front.sessions.ready(records=False)
+    entry = session.entry_of(frame_id)
+    inner = session.record(frame_id) if "/" in frame_id else None
+    node = node_to_run(front, entry)
+    record = entry.record
+    base = _command(session, entry)
+    path = (Segment(SegmentKind.COMMAND, session.commands + 1),)
+    command = replace(
+        base,
+        name=name or entry.name,
+        path=FramePath(path),
+        frame=FramePath((*path, *node.own_segments)),
+        origin=f"{entry.origin.partition(', ')[0]}, forked from {frame_id}",
+        resumes=None,
+        forks=frame_id,
+    )
+
+    async def run() -> Entry:
+        journal: Journal | None = None
+        if inner is not None:
+            at = inner.path
+            journal = await session.keeper.grafted(command, entry, record.outcome, at)
+        return await session.execute(node, command, record.data, record.context, journal)
+
+    return await front.ended(run)
+
+
+# Moving
+
+
+async def back(front: Front, frame_id: str) -> FrameCard:
+    """Move HEAD to a frame of a command."""
+    session = await front.sessions.ready(records=False)
+    if "/" in frame_id:
+        number = frame_id.partition("/")[0]
+        raise UsageError(
+            f"HEAD stands on a command's frame: {number}; to go on from inside it, "
+            f"%flujo run NAME --from {frame_id}"
+        )
+    record = session.succeeded_record(frame_id)  # what cannot be gone on from is said now
+    entry = session.entry_of(frame_id)
+    await session.move(entry, record)
+    return front.card(entry.id)

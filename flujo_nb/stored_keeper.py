@@ -1,0 +1,394 @@
+"""A session that a store keeps: a run whose decisions at its root are the session's commands.
+
+``frame#3`` notes how the frame ``f3`` came about, ``input#3`` and ``context#3`` what it was given,
+where that was nobody's output; ``ended#3`` tells how it ended, and ``head`` where HEAD stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+
+from IPython.core.error import UsageError
+from pydantic import BaseModel
+
+from flujo_nb.engine.context import ContextUpdate
+from flujo_nb.engine.errors import ValueNotRead, ValueNotSaved
+from flujo_nb.engine.frame import AnyFrame
+from flujo_nb.engine.journal import Decision, Journal
+from flujo_nb.engine.journal_image import began_at, is_at_or_below, kept_rows
+from flujo_nb.engine.outcomes import FrameOutcome, RunStatus, Success
+from flujo_nb.engine.path import FramePath
+from flujo_nb.engine.recall import edited
+from flujo_nb.engine.recorded_run import Persist
+from flujo_nb.engine.steps import Node
+from flujo_nb.engine.store.type_table import TypeTable
+from flujo_nb.engine.stored_journal import StoredJournal
+from flujo_nb.engine.stores import Row, Source, Store
+
+from .head import CellKey, Command, Ended, Entry, Saved
+from .kept_frames import moved
+from .targets import all_nodes
+
+ROOT = FramePath()
+_CUT_OFF = "the kernel ended while it ran"
+_STATUS = {
+    "success": RunStatus.COMPLETED,
+    "launched": RunStatus.COMPLETED,
+    "failure": RunStatus.FAILED,
+    "paused": RunStatus.PAUSED,
+}
+
+
+class NotedCell(BaseModel):
+    """A `CellKey`, but for the number of its execution, which only its own kernel knew."""
+
+    command: str
+    name: str
+    cell_id: str | None
+    ordinal: int
+
+
+class NotedCommand(BaseModel):
+    """A `Command` as it is saved. ``context`` numbers the frame whose noted context it has."""
+
+    id: str
+    name: str
+    path: str
+    frame: str
+    origin: str
+    parent: str | None = None
+    cell: NotedCell | None = None
+    notes: tuple[str, ...] = ()
+    target: str | None = None
+    has_parents_data: bool = False
+    has_parents_context: bool = False
+    resumes: str | None = None
+    forks: str | None = None
+    has_input: bool = False
+    context: int | None = None
+
+
+class NotedEnd(BaseModel):
+    """An `Ended` as it is saved."""
+
+    status: RunStatus
+    duration_s: float
+    feedback: str | None = None
+    notes: tuple[str, ...] = ()
+    live_only: tuple[str, ...] = ()
+    digest: str | None = None
+    input_digest: str | None = None
+
+
+class Noted(BaseModel):
+    """All that a session noted of one frame."""
+
+    command: NotedCommand
+    ended: NotedEnd
+
+
+class StoredKeeper:
+    """Keeps a session in ``store``; ``journal`` holds its lease."""
+
+    is_stored = True
+
+    def __init__(self, store: Store, journal: StoredJournal, types: TypeTable) -> None:
+        self.store = store
+        self._journal = journal
+        self._types = types
+        self._noted: dict[str, NotedCommand] = {}
+        self._inputs: dict[str, str] = {}
+        self._digests: dict[str, str] = {}
+        self._context: tuple[BaseModel, int] | None = None
+
+    @property
+    def run_id(self) -> str:
+        """The session's run."""
+        return self._journal.run_id
+
+    @property
+    def place(self) -> str:
+        """The file."""
+        return self.store.location
+
+    # Frames
+
+    def journal_of(
+        self,
+        command: Command,
+        resumed: Entry | None = None,
+        *,
+        keep: bool = False,
+        redo: Sequence[str] = (),
+    ) -> Journal:
+        """The session's journal. What is recorded of ``resumed`` is read into it."""
+        journal = self._journal
+        if resumed is not None:
+            if journal.image.finished:
+                raise UsageError("another frame is being gone on with: wait until that has ended")
+            journal.read(resumed.command.path)
+            journal.keeps = keep
+            for path in redo:
+                journal.redo(path)
+        return journal
+
+    def leave(self, journal: Journal) -> None:
+        """Frames that begin now are new ones."""
+        self._journal.forget()
+        self._journal.keeps = self._journal.gave_unsaved = False
+
+    def check_definitions(self, journal: Journal, node: Node) -> None:
+        """See `flujo_nb.engine.recall.edited`."""
+        own = self._journal.image.finished
+        reader = self.reader()  # all of it: what definitions said stands at the root
+        reader.keeps = self._journal.keeps
+        reader.image.finished = dict(own)
+        edited(reader, all_nodes(node))
+
+    async def grafted(
+        self, command: Command, source: Entry, outcome: FrameOutcome, at: FramePath
+    ) -> Journal:
+        """The session's journal, with the rows before that frame written anew for this command."""
+        origin, target = source.command.path, command.path
+        reader = self.reader(origin)
+        rows = [row for row in reader.all_rows() if is_at_or_below(row.path, str(origin))]
+        began = began_at(rows, str(at))
+        if began is None:
+            raise UsageError(f"nothing is recorded at {at}")
+        writer = self._journal.writer
+        for row in kept_rows(rows, Source(self.run_id, began)):
+            there = moved(FramePath.parse(row.path), origin, target)
+            seq = writer.seq + 1
+            copy = row._replace(
+                seq=seq, path=str(there), started=seq, cost_micros=0, tokens=0, requests=0
+            )
+            writer.add(copy, {})
+        await writer.commit()
+        self._journal.read(target)
+        return self._journal
+
+    async def answered(self, journal: Journal, path: FramePath, answer: object) -> None:
+        """Make the answer durable."""
+        await self._journal.put_answer(path, answer)
+
+    async def began(self, command: Command, frame: AnyFrame, data: object) -> None:
+        """Make durable that the command was given, before its frame begins."""
+        self._types.add_node(frame.step)
+        number = _number_of(command.id)
+        noted = _as_noted(command)
+        if not command.has_parents_data and data is not None:
+            noted.has_input = True
+            self._decide("input", data, number)
+        if not command.has_parents_context and frame.context is not None:
+            noted.context = self._note_context(frame.context, number)
+        self._decide("frame", noted.model_dump(mode="json", exclude_defaults=True), number)
+        self._noted[command.id] = noted
+        begun = self._journal.begin(command.frame, frame.step, frame.data)
+        self._inputs[command.id] = begun.input.hex()
+        await self._journal.writer.commit()
+
+    def _note_context(self, context: BaseModel, number: int) -> int:
+        if self._context is None or self._context[0] is not context:
+            self._decide("context", context, number)
+            self._context = (context, number)
+        return self._context[1]
+
+    def saved(self, command: Command, node: Node, outcome: FrameOutcome) -> Saved:
+        """What was live only, and the digests."""
+        digest, given = None, self._inputs.pop(command.id, None)
+        live: tuple[str, ...] = ()
+        if isinstance(outcome, Success):
+            begun = self._journal.begin(command.frame, node, outcome.output)
+            above = self._digests.get(command.parent or "", "")
+            parts = (begun.definition.hex(), given or "", begun.input.hex(), above)
+            update = self._digest_of_update(outcome.update)
+            digest = blake2b("\n".join((*parts, update)).encode(), digest_size=16).hexdigest()
+            self._digests[command.id] = digest
+            if self._journal.outcome_at(command.frame) is not None:  # it is held, not only saved
+                live = tuple(map(str, self.reader(command.path).live_only(command.frame)))
+        return Saved(live, digest, given)
+
+    def _digest_of_update(self, update: ContextUpdate | None) -> str:
+        if update is None:
+            return ""
+        changes = [[type(one).__name__, list(one.path)] for one in update.changes]
+        values = [getattr(one, "value", getattr(one, "values", None)) for one in update.changes]
+        try:
+            return self._journal.codec.encode([changes, values], "context").digest.hex()
+        except ValueNotSaved:
+            return self._journal.codec.encode(changes, "context").digest.hex()
+
+    async def ended(self, entry: Entry, *, is_head: bool) -> None:
+        """Make the end durable."""
+        ended, saved = entry.ended, entry.ended.saved
+        noted = NotedEnd(
+            status=ended.status,
+            duration_s=ended.duration_s,
+            feedback=ended.feedback,
+            notes=ended.notes,
+            live_only=saved.live_only,
+            digest=saved.digest,
+            input_digest=saved.input_digest,
+        )
+        plain = noted.model_dump(mode="json", exclude_defaults=True)
+        self._decide("ended", plain, _number_of(entry.id))
+        if is_head:
+            self._decide("head", entry.id)
+        if entry.succeeded:
+            self.release(entry)
+        await self._journal.writer.commit()
+        if entry.command.resumes is not None or entry.command.forks is not None:
+            self.leave(self._journal)
+
+    async def moved(self, head: str) -> None:
+        """Make the move durable."""
+        self._decide("head", head)
+        await self._journal.writer.commit()
+
+    def _decide(self, name: str, value: object, number: int | None = None) -> None:
+        self._journal.decide(ROOT, name, Decision(value), number)
+
+    # Reading
+
+    def outcome_of(self, entry: Entry, node: Node | None) -> FrameOutcome | None:
+        """How the frame ended, from its rows."""
+        return self.reader(entry.command.path).outcome_at(entry.command.frame, node)
+
+    def data_of(self, entry: Entry) -> object:
+        """The input that was noted."""
+        if not self._noted_of(entry).has_input:
+            return None
+        return self._decided("input", _number_of(entry.id), "what it was given")
+
+    def context_of(self, entry: Entry) -> BaseModel | None:
+        """The context that was noted."""
+        number = self._noted_of(entry).context
+        if number is None:
+            return None
+        found = self._decided("context", number, "its context")
+        if not isinstance(found, BaseModel):
+            raise ValueNotRead(f"its context was saved as a {type(found).__name__}")
+        return found
+
+    def _noted_of(self, entry: Entry) -> NotedCommand:
+        noted = self._noted.get(entry.id)
+        if noted is None:
+            raise ValueNotRead("nothing of it is recorded")
+        return noted
+
+    def _decided(self, name: str, number: int, what: str) -> object:
+        found = self.reader().decision(ROOT, name, number)
+        if found is None:
+            raise ValueNotRead(f"{what} could not be saved")
+        return found.value
+
+    def reader(self, below: FramePath | None = None) -> StoredJournal:
+        """What is recorded at and below a path, or of all, read anew. Raises `StoreError`."""
+        own = self._journal
+        reader = StoredJournal(self.store, own.run_id, own.codec, Persist.AUTO)
+        reader.read(below)
+        return reader
+
+    def is_saved(self, entry: Entry) -> bool:
+        """Whether its values are."""
+        return not entry.ended.saved.live_only
+
+    def release(self, entry: Entry) -> None:
+        """Drop values of it that are not saved: its record has copies."""
+        self._journal.release(entry.command.path)
+
+    async def close(self, paused: Sequence[FramePath]) -> None:
+        """Give the lease back."""
+        status = RunStatus.PAUSED if paused else RunStatus.COMPLETED
+        await self._journal.rest(status, ())
+
+    def restored(self) -> tuple[Sequence[Noted], str | None]:
+        """What was noted of each frame, in order, and where HEAD stood. Decodes no values."""
+        reader = self.reader()
+        noted = noted_in(reader)
+        self._noted = {one.command.id: one.command for one in noted}
+        self._digests = {one.command.id: one.ended.digest or "" for one in noted}
+        head = reader.decision(ROOT, "head")
+        return noted, None if head is None else str(head.value)
+
+
+def noted_in(journal: StoredJournal) -> Sequence[Noted]:
+    """What was noted of each frame in a journal that was read."""
+    found: list[Noted] = []
+    while (told := journal.decision(ROOT, "frame", len(found))) is not None:
+        command = NotedCommand.model_validate(told.value)
+        ended = journal.decision(ROOT, "ended", len(found))
+        end = None if ended is None else NotedEnd.model_validate(ended.value)
+        if end is None:
+            end = _end_of(journal.image.finished.get(command.frame))
+        found.append(Noted(command=command, ended=end))
+    return found
+
+
+def _end_of(row: Row | None) -> NotedEnd:
+    """How a frame ended whose session did not come to note it."""
+    if row is None or row.status == "aborted":
+        return NotedEnd(status=RunStatus.INTERRUPTED, duration_s=0.0, feedback=_CUT_OFF)
+    return NotedEnd(status=_STATUS.get(row.status or "", RunStatus.FAILED), duration_s=0.0)
+
+
+def command_of(noted: NotedCommand) -> Command:
+    """The command that was noted, by another kernel."""
+    cell = noted.cell
+    key = None
+    if cell is not None:
+        key = CellKey(cell.command, cell.name, cell.cell_id, -1, cell.ordinal)
+    return Command(
+        id=noted.id,
+        name=noted.name,
+        path=FramePath.parse(noted.path),
+        frame=FramePath.parse(noted.frame),
+        origin=noted.origin,
+        parent=noted.parent,
+        cell=key,
+        notes=noted.notes,
+        target=noted.target,
+        has_parents_data=noted.has_parents_data,
+        has_parents_context=noted.has_parents_context,
+        resumes=noted.resumes,
+        forks=noted.forks,
+    )
+
+
+def ended_of(noted: NotedEnd) -> Ended:
+    """How its frame ended."""
+    saved = Saved(noted.live_only, noted.digest, noted.input_digest)
+    return Ended(
+        status=noted.status,
+        duration_s=noted.duration_s,
+        feedback=noted.feedback,
+        notes=noted.notes,
+        saved=saved,
+    )
+
+
+def _as_noted(command: Command) -> NotedCommand:
+    cell = command.cell
+    key = cell and NotedCell(
+        command=cell.command, name=cell.name, cell_id=cell.cell_id, ordinal=cell.ordinal
+    )
+    return NotedCommand(
+        id=command.id,
+        name=command.name,
+        path=str(command.path),
+        frame=str(command.frame),
+        origin=command.origin,
+        parent=command.parent,
+        cell=key,
+        notes=command.notes,
+        target=command.target,
+        has_parents_data=command.has_parents_data,
+        has_parents_context=command.has_parents_context,
+        resumes=command.resumes,
+        forks=command.forks,
+    )
+
+
+def _number_of(frame_id: str) -> int:
+    return int(frame_id.removeprefix("f"))
