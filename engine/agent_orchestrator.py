@@ -150,9 +150,9 @@ class _Retries:
             if isinstance(decision, Again):
                 wait_s = decision.after_s
                 if trial.spent is not FREE and frame.run.journal is not None:
-                    noted = await caught(frame.run.journal.attempted(frame.path, trial.spent))
-                    if isinstance(noted, Raised):
-                        return not_noted(self.core.failures, frame, noted.error)
+                    noting = frame.run.journal.attempted(frame.path, trial.spent)
+                    if (missed := await caught(noting)) is not None:
+                        return not_noted(self.core.failures, frame, missed.error)
                 continue
             given_up = self._given_up(frame, error, trial, attempt, spent, started)
             if fallback is None or not isinstance(given_up, Failure):

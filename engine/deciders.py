@@ -17,6 +17,8 @@ from .frame import AnyFrame
 from .journal import Decision, make_decision
 from .policy import ExecutorPort
 from .signatures import positional_count
+from .stored_journal import StoredJournal
+from .unsaved import check_is_there
 from .user_code import Raised, caught, caught_inline
 from .values import ATOMS
 
@@ -68,6 +70,11 @@ class Question:
             known = journal.decision(frame.path, self.name, number)
             if known is not None:
                 return known
+            if isinstance(journal, StoredJournal) and journal.gave_unsaved:
+                for one in offered:
+                    there = caught_inline(check_is_there, one)
+                    if isinstance(there, Raised):
+                        return there
         if context is not None and self.takes_context:
             decision = await self._asked_with(core, context, offered[: self._count])
         else:

@@ -346,7 +346,8 @@ class _Survey:
         self.take(name, type(value))
         rebound, attributes = rebound_attributes(type(value), self._entries), vars(value)
         for key in sorted(attributes):
-            self._write(key)
+            if key not in rebound:
+                self._write(key)  # one that a method assigns may come into being by running it
             if key in rebound:
                 self._leave_rebound(f"{name}.{key}", key, attributes[key], value)
             else:

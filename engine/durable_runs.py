@@ -12,15 +12,18 @@ from pydantic import BaseModel
 from pydantic_core import from_json, to_json
 
 from .answers import answer_of
+from .differences import value_difference
 from .errors import (
     LeaseLost,
     NoSuchRun,
+    ReplayMismatch,
     ResumeError,
     RunInputMismatch,
     RunSetAside,
     StoreError,
     ValueNotSaved,
 )
+from .execution_dispatcher import work_of
 from .journal import Decision
 from .journal_image import CRASHED, MOST_RESUMES, began_at
 from .outcome_codec import tree_of, withheld
@@ -32,7 +35,7 @@ from .results import Pause
 from .resuming import choose_pause, wanted_by
 from .step_config import JSONValue
 from .step_definitions import StepDefinitions
-from .steps import Node, name_of
+from .steps import AnyStep, Node, name_of
 from .store.codec import Codec
 from .store.owners import this_process
 from .store.secrets import SecretBook, secrets_of
@@ -72,7 +75,8 @@ class DurableRuns:
         about: Mapping[str, str | None] | None = None,
     ) -> None:
         self.store = store
-        self._nodes = nodes
+        behind = (work_of(cast(AnyStep, node)) for node in nodes if node.in_background)
+        self._nodes = (*behind, *nodes)
         self._persist = persist
         self._about = dict(about or {})
         self._definitions = StepDefinitions(withheld)
@@ -222,8 +226,16 @@ class DurableRuns:
         return None if about.get("limits") is None else UsageLimits.model_validate(about["limits"])
 
     def check_input(self, journal: StoredJournal, begun_with: object, data: object) -> None:
-        """Raise `RunInputMismatch` when ``data`` is given, and not what the run was begun with."""
+        """Raise `RunInputMismatch` when ``data`` is given, and not what the run was begun with.
+
+        In a replay that is a `ReplayMismatch`.
+        """
         if data is not None and journal.digest_of(data) != journal.digest_of(begun_with):
+            if journal.replaying:
+                told = value_difference(begun_with, data, "input")
+                raise ReplayMismatch(
+                    f"run {journal.run_id} gets another input than recorded: {told}"
+                )
             raise RunInputMismatch(
                 f"run {journal.run_id} was begun with {shown(begun_with)}; found {shown(data)}. "
                 "Give the same input or none to go on with it, or another run_id to begin a new run"
@@ -239,9 +251,13 @@ class DurableRuns:
         """
         journal = self.look(run_id)
         asking = [self._pause_of(row) for row in journal.image.asking()]
+        asking = [one for one in asking if one.step is not None] or asking  # others were renamed
         answered = journal.answers
-        if not asking and len(answered) == 1 and wanted in (None, *map(str, answered)):
-            [at] = answered  # it was answered, and went on: the same again changes nothing
+        known = [path for path in answered if wanted is not None and str(path) == str(wanted)]
+        if wanted is None and not asking and len(answered) == 1:
+            known = [*answered]
+        if known:
+            [at] = known  # the same again changes nothing
         else:
             status = self.store.run(run_id).status
             asked = choose_pause(run_id, status, asking, answered, wanted)

@@ -71,8 +71,7 @@ class ExecutionDispatcher:
         """The call that has ``step`` work behind the run, as a step of its own."""
         body = self._bodies.get(step)
         if body is None:
-            config = step.config.model_copy(update={"execution_mode": "sync"})
-            body = self._bodies[step] = replace(step, config=config)
+            body = self._bodies[step] = work_of(step)
         self._resolved(core, body, facilities)  # what nothing can run is an error before the launch
 
         async def launch(frame: AnyFrame) -> StepOutcome:
@@ -82,6 +81,11 @@ class ExecutionDispatcher:
                 return core.failures.build(frame, error)
 
         return launch
+
+
+def work_of(step: AnyStep) -> AnyStep:
+    """What a step does in the background, as a step of its own."""
+    return replace(step, config=step.config.model_copy(update={"execution_mode": "sync"}))
 
 
 def _intercepted(interceptor: Interceptor, proceed: Call) -> Call:

@@ -24,6 +24,7 @@ from .errors import (
     TypeMismatchError,
     UnusableOutput,
     UsageLimitExceededError,
+    ValueGone,
 )
 from .frame import AnyFrame
 from .outcomes import Aborted, AbortReason, Failure, FailureKind, Paused, StepOutcome
@@ -66,6 +67,7 @@ _TABLE: dict[type[BaseException], _Row] = {
     PipelineAbortSignal: _Stopped(AbortReason.SIGNAL),
     StepInterrupted: _Stopped(AbortReason.INTERRUPTED),
     asyncio.CancelledError: _Stopped(AbortReason.INTERRUPTED),
+    ValueGone: _Stopped(AbortReason.HELD),
 }
 
 
@@ -110,7 +112,8 @@ class FailureBuilder:
                 return Failure(error=error, feedback=feedback_of(error), kind=kind, **facts)
             case _Stopped(reason=reason):
                 message = message_of(error) or reason.value
-                return Aborted(reason=reason, message=message, **facts)
+                cause = error if reason is AbortReason.HELD else None
+                return Aborted(reason=reason, message=message, error=cause, **facts)
             case _:
                 return Paused(message=message_of(error), **facts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -10,6 +11,7 @@ from .errors import StepInDoubt, ValueNotSaved
 from .failure_builder import FailureBuilder
 from .frame import AnyFrame
 from .outcomes import Failure, FailureKind, Paused, StepOutcome, make_success
+from .step_config import JSONValue
 from .steps import name_of
 from .usage import NO_METADATA
 
@@ -26,14 +28,24 @@ class Verdict(BaseModel):
     value: object = None
 
 
+_SCHEMA: Mapping[str, JSONValue] = Verdict.model_json_schema()
+
+
 def is_in_doubt(outcome: StepOutcome) -> bool:
     """Whether a step that ended so may have done its work unseen, and the run can still ask."""
     return isinstance(outcome, Failure) and outcome.kind is FailureKind.TIMEOUT
 
 
 def is_undecided(outcome: StepOutcome) -> bool:
-    """Whether a step failed otherwise than by what its function raised: it stays in doubt."""
+    """Whether a step that may run once only is in doubt still: it did not end so by itself."""
+    if isinstance(outcome, Paused):
+        return is_question(outcome.schema)
     return isinstance(outcome, Failure) and isinstance(outcome.error, StepInDoubt | ValueNotSaved)
+
+
+def is_question(schema: Mapping[str, JSONValue] | None) -> bool:
+    """Whether a pause with that schema asks what to do with a step, and was not the step's own."""
+    return schema == _SCHEMA
 
 
 def question(frame: AnyFrame) -> Paused:
@@ -43,7 +55,7 @@ def question(frame: AnyFrame) -> Paused:
             f"{name_of(frame.step)} may run once only; it began, and nobody knows how it ended. "
             "Run it again, take a value as its output, or let it fail?"
         ),
-        schema=Verdict.model_json_schema(),
+        schema=_SCHEMA,
         step=frame.step,
         segments=frame.segments,
         index=frame.index,

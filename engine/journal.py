@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from .context import ContextUpdate, HumanAnswer
 from .errors import AlreadyAnswered
-from .outcomes import Failure, FrameOutcome, Success
+from .outcomes import Failure, FrameOutcome, Paused, Success
 from .path import FramePath, Segment
 from .sealed import draft_of
 from .usage import FREE, Usage
@@ -86,7 +86,7 @@ class Journal:
     def finish(self, path: FramePath, outcome: FrameOutcome) -> None:
         """Note how the frame at ``path`` ended; an earlier end there is superseded."""
         self._outcomes[path.segments] = outcome
-        if self._started and isinstance(outcome, Success | Failure):
+        if self._started and isinstance(outcome, Success | Failure | Paused):
             self._started.discard(path)
         if self._open_behind and isinstance(outcome, Success):
             self._open_behind.discard(path.segments)

@@ -50,7 +50,7 @@ class Image:
         match row.kind:
             case RowKind.FINISHED:
                 self.finished[row.path] = row
-                if row.status in ("success", "failure"):
+                if row.status in ("success", "failure", "paused"):
                     self.started.pop(row.path, None)
                 self._uncertain.pop(row.path, None)
                 if row.status == "success":
@@ -70,7 +70,7 @@ class Image:
                 self.fruitless += row.status == CRASHED
             case RowKind.SUPERSEDED:
                 self.refused[row.path] = self.refused.get(row.path, 0) + 1
-        if used:
+        if used is not FREE:
             self.spent += used
             self._used.append((row.path, used))
 

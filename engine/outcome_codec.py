@@ -37,6 +37,7 @@ from .steps import Node
 from .store.codec import Codec, Encoded
 from .store.secrets import looks_like
 from .stores import Row
+from .unsaved import LivePart, Unsaved
 from .usage import NO_METADATA, Usage
 from .user_code import Raised, caught_inline, message_of
 from .values import ATOMS
@@ -60,38 +61,18 @@ class RecordedError(FlujoError):
         self.told = told
 
 
-@dataclass(frozen=True, slots=True)
-class LivePart:
-    """A part of a frame that is only in memory: where, of what type, and why it is not saved."""
-
-    where: str
-    kind: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.where} ({self.kind}) is not saved: {self.reason}"
-
-
-@dataclass(frozen=True, slots=True)
-class Unsaved:
-    """Stands for an output that was only in memory, and is gone; ``path`` is where it was made."""
-
-    path: str
-    part: LivePart
-
-
 @dataclass(slots=True)
 class Body:
     """The body of a row, as it is being written."""
 
-    text: bytes = b"{"
+    text: bytes = b""
     blobs: Blobs = field(default_factory=dict)
     live: list[LivePart] = field(default_factory=list)
     output: Encoded | None = None
 
     def add(self, key: bytes, code: bytes) -> None:
         """Add a key with its JSON."""
-        self.text += b'%s"%s":%s' % (b"," if len(self.text) > 1 else b"", key, code)
+        self.text += b',"%s":%s' % (key, code)
 
     def value(self, key: bytes, encoded: Encoded) -> None:
         """Add a key with an encoded value."""
@@ -103,7 +84,7 @@ class Body:
         """The whole."""
         if self.live:
             self.add(b"live", to_json([[one.where, one.kind, one.reason] for one in self.live]))
-        return self.text + b"}"
+        return b"{%s}" % self.text[1:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +109,17 @@ class _Told(TypedDict):
     usage: Usage | None
     children: Sequence[StepOutcome]
     metadata: Mapping[str, object]
+
+
+class _Error(TypedDict):
+    """What a body tells of an error; ``own``: it is of one of the engine's own classes."""
+
+    type: str
+    own: bool
+    message: str
+    feedback: str
+    kind: str
+    traceback: str
 
 
 class OutcomeCodec:
@@ -211,7 +203,8 @@ class OutcomeCodec:
     def _failure(self, body: Body, failure: Failure) -> None:
         error = failure.error
         told = {
-            "type": type(error).__name__ if not isinstance(error, RecordedError) else error.kind,
+            "type": error.kind if isinstance(error, RecordedError) else type(error).__name__,
+            "own": type(error) in _OWN.values(),
             "message": withheld(message_of(error)),
             "feedback": withheld(failure.feedback),
             "kind": failure.kind.value,
@@ -267,7 +260,7 @@ class OutcomeCodec:
         )
         match row.status:
             case "failure":
-                why = cast(dict[str, str], tree["e"])
+                why = cast(_Error, tree["e"])
                 kind, feedback = FailureKind(why["kind"]), why["feedback"]
                 error = _error_of(why)
                 return Failure(error=error, feedback=feedback, kind=kind, output=output, **told)
@@ -390,9 +383,9 @@ _OWN = {
 }
 
 
-def _error_of(told: Mapping[str, str]) -> BaseException:
+def _error_of(told: _Error) -> BaseException:
     """An engine error as its own class, any other as what was recorded of it."""
-    own = _OWN.get(told["type"])
+    own = _OWN.get(told["type"]) if told["own"] else None
     if own is None:
         return RecordedError(told["type"], told["message"], told["traceback"])
     error = own.__new__(own, told["message"])

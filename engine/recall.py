@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
 from .differences import first_difference, value_difference
-from .errors import DefinitionChanged, InputChanged, ReplayMismatch, ValueGone
+from .errors import DefinitionChanged, InputChanged, ReplayMismatch
 from .frame import AnyFrame
-from .outcome_codec import Unsaved
 from .outcomes import FrameOutcome, Success
 from .recorded_run import Begun
 from .steps import Node, name_of
 from .stored_journal import StoredJournal
 from .stores import Row
+from .unsaved import unsaved_in
 from .value_keys import class_name
 
 
@@ -28,13 +28,6 @@ def recalled(journal: StoredJournal, begun: Begun, row: Row, frame: AnyFrame) ->
         if row.input != begun.input and unsaved_in(frame.data) is None:
             raise _changed_input(journal, begun, row, frame)
     return journal.outcome_of(row, frame.step, frame.segments, frame.index)
-
-
-def check_is_there(data: object) -> None:
-    """Raise `ValueGone` when a step that is to run is given a value that was only in memory."""
-    gone = unsaved_in(data)
-    if gone is not None:
-        raise ValueGone(f"{gone.path}: {gone.part}; it was only in memory", gone.path)
 
 
 def not_recorded(begun: Begun) -> ReplayMismatch:
@@ -56,18 +49,6 @@ def check_same_end(recorded: FrameOutcome, now: FrameOutcome, begun: Begun) -> N
         told = value_difference(recorded.output, now.output, "output")
         if told is not None:
             raise ReplayMismatch(f"{begun.path or 'the run'} gives another output: {told}")
-
-
-def unsaved_in(value: object) -> Unsaved | None:
-    """A value that is gone, if ``value`` is one or holds one as containers of steps make them."""
-    if isinstance(value, Unsaved):
-        return value
-    inside: Iterator[object] = iter(())
-    if isinstance(value, Mapping):
-        inside = iter(value.values())
-    elif isinstance(value, list | tuple):
-        inside = iter(value)
-    return next((one for one in inside if isinstance(one, Unsaved)), None)
 
 
 def edited(journal: StoredJournal, nodes: Sequence[Node]) -> None:

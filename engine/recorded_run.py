@@ -12,7 +12,7 @@ from pydantic_core import from_json
 from .errors import ValueNotSaved
 from .journal import Decision, Journal
 from .journal_image import Image, is_at_or_below, kept_rows
-from .outcome_codec import LivePart, OutcomeCodec, Unsaved, live_parts, tree_of
+from .outcome_codec import OutcomeCodec, live_parts, tree_of
 from .outcomes import Failure, FrameOutcome, Success
 from .path import FramePath, Segment
 from .recorded_frames import RecordedFrames
@@ -20,6 +20,7 @@ from .step_config import JSONValue
 from .steps import Node
 from .store.codec import Codec
 from .stores import Row, Source, Store
+from .unsaved import LivePart, Unsaved
 from .usage import Usage
 from .value_keys import class_name
 

@@ -17,12 +17,13 @@ from .journal import Journal
 from .outcomes import Aborted, Chunk, FrameOutcome, Paused, StepOutcome, Success
 from .patches import patching
 from .policy import Call
-from .recall import check_is_there, check_same_end, not_recorded, recalled
+from .recall import check_same_end, not_recorded, recalled
 from .recorded_run import Begun
 from .run import Facility
 from .step_kinds import BranchingStep, CacheStep, MapStep
 from .steps import AnyStep, name_of
 from .stored_journal import StoredJournal
+from .unsaved import check_is_there
 from .usage import FREE
 from .user_code import Raised, caught
 from .values import own_copy
@@ -113,7 +114,8 @@ class Recorder:
                 await journal.start(frame.path, True)
             await journal.writer.commit(frame.concurrent)
         except (StoreError, asyncio.CancelledError) as error:
-            return not_noted(self._failures, frame, error)
+            ended = not_noted(self._failures, frame, error)
+            return replace(ended, usage=outcome.usage, children=outcome.children)
         return journal.read_back(begun, frame, outcome) if journal.cold else outcome
 
     async def _begun(self, frame: AnyFrame, journal: Journal) -> StepOutcome | None:

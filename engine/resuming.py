@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 
 from .errors import ConfigurationError, ResumeError
-from .in_doubt import Verdict
+from .in_doubt import Verdict, is_question
 from .outcomes import RunStatus
 from .path import FramePath
 from .results import BackgroundTask, Pause, PipelineResult
@@ -82,7 +82,7 @@ def wanted_by(pause: Pause) -> type | None:
     """The type of the answer that a question asks for."""
     if isinstance(pause.step, HumanInTheLoopStep):
         return pause.step.input_schema
-    return Verdict if pause.step is not None and pause.step.once else None
+    return Verdict if is_question(pause.schema) else None
 
 
 def why_not(result: PipelineResult) -> str:

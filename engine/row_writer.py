@@ -63,7 +63,7 @@ class RowWriter:
         row = Row(
             seq=self.seq + 1,
             path=path,
-            kind=kind,
+            kind=kind.value,
             name=name,
             status=status,
             definition=None,

@@ -16,6 +16,7 @@ from .journal import Journal
 from .outcomes import OnChunk, RunStatus
 from .path import FramePath, Segment, step_segment
 from .references import StateProviders
+from .unsaved import Outputs
 
 Extensions: TypeAlias = Mapping[str, object]
 
@@ -90,7 +91,7 @@ class Run:
         self.journal = journal
         self.busy = 0
         self.state_providers = state_providers
-        self.outputs: dict[str, object] = {}
+        self.outputs = Outputs()
         # Flags are dear to combine, and most runs need none.
         if hooks:
             facilities |= Facility.EVENTS
@@ -111,7 +112,7 @@ class Run:
         """The same run for what goes on behind it: what that puts out reaches nobody else."""
         _ = self.run_id, self._taken()  # made now, so that both have them
         own = copy(self)
-        own.outputs = dict(self.outputs)
+        own.outputs = Outputs(self.outputs)
         return own
 
     @property

@@ -13,7 +13,7 @@ from .frame import AnyFrame
 from .journal import Decision
 from .journal_image import ESTIMATE, ONCE, PAST, Image, is_at_or_below
 from .outcome_codec import status_of_row
-from .outcomes import BackgroundLaunched, FrameOutcome, Success
+from .outcomes import Aborted, BackgroundLaunched, FrameOutcome, Success
 from .path import FramePath
 from .recorded_frames import RecordedFrames
 from .recorded_run import DEFINITION, Begun, Persist, RecordedRun
@@ -146,7 +146,7 @@ class StoredJournal(RecordedRun):
 
     def read_back(self, begun: Begun, frame: AnyFrame, outcome: FrameOutcome) -> FrameOutcome:
         """What the store holds of the frame that ended with ``outcome`` just now."""
-        if begun.path in self._live:
+        if begun.path in self._live or isinstance(outcome, Aborted):  # an abort's error is raised
             return outcome
         rows = [row for row in self.all_rows() if is_at_or_below(row.path, begun.path)]
         frames = RecordedFrames(Image(rows), self._outcomes_codec, self.store.blob)
@@ -187,12 +187,16 @@ class StoredJournal(RecordedRun):
 
         Where it need not, it is taken anew when the run is resumed.
         """
+        label = name if number is None else f"{name}#{number}"
+        if type(decision.value) is bool and decision.update is None:  # each iteration has one
+            body = b'{"v":true}' if decision.value else b'{"v":false}'
+            self.writer.note(RowKind.DECISION, str(path), body, name=label)
+            return None
         try:
-            body = self._outcomes_codec.decision_body(decision.value, decision.update)
+            made = self._outcomes_codec.decision_body(decision.value, decision.update)
         except ValueNotSaved as error:
             return Raised(error) if self.persist is Persist.REQUIRE else None
-        label = name if number is None else f"{name}#{number}"
-        self.writer.note(RowKind.DECISION, str(path), body.end(), name=label, blobs=body.blobs)
+        self.writer.note(RowKind.DECISION, str(path), made.end(), name=label, blobs=made.blobs)
         return None
 
     def spend(self, path: FramePath, spent: Usage) -> None:

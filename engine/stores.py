@@ -94,7 +94,8 @@ class StoredRun:
     ``about`` is JSON that the engine wrote when the run was made; ``status`` is ``running`` while
     somebody owns it, and how it was left after that. ``rows`` counts them, ``last_seq`` is the
     newest; ``size`` is what the run's own rows take, in bytes. ``owner`` has the lease, if
-    anybody has; ``answered`` counts the answers. Usage is the sum over all rows.
+    anybody has; ``answered`` counts the answers. Usage is the sum over all rows but those of kind
+    ``started``, which tell what was expected.
     """
 
     run_id: str

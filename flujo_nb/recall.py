@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import BaseModel
 
 from flujo_nb.engine.errors import StoreError, ValueNotRead
-from flujo_nb.engine.outcome_codec import RecordedError, Unsaved
+from flujo_nb.engine.outcome_codec import RecordedError
 from flujo_nb.engine.outcomes import (
     Aborted,
     AbortReason,
@@ -26,6 +26,7 @@ from flujo_nb.engine.outcomes import (
     Success,
 )
 from flujo_nb.engine.record import FrameRecord
+from flujo_nb.engine.unsaved import Unsaved
 from flujo_nb.engine.user_code import Raised, caught_inline
 
 from .head import Entry

@@ -64,6 +64,10 @@ def _dataclass_fields(kind: type) -> tuple[dataclasses.Field[object], ...]:
     return dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
 
 
+_OWN = __name__.partition(".")[0]
+_IMPLICIT = frozenset({"__dict__", "__weakref__"})
+
+
 def state(value: object) -> State:
     """What a model or a dataclass holds. Raises `NoForm` when that is more than is known of."""
     kind = type(value)
@@ -85,6 +89,12 @@ def state(value: object) -> State:
             held[field.name] = object.__getattribute__(value, field.name)
         except AttributeError:  # a field without a value, of init=False
             continue
+    # The engine's own keep in theirs what follows from their fields.
+    theirs = [base for base in kind.__mro__ if base.__module__.partition(".")[0] != _OWN]
+    slots = {name for base in theirs for name in vars(base).get("__slots__", ())}
+    more = [name for name in slots - held.keys() - _IMPLICIT if hasattr(value, name)]
+    if more:
+        raise NoForm(f"it has slots that are no fields: {', '.join(sorted(more))}")
     _check_attributes(value, held)
     return State(held)
 

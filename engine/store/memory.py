@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ..errors import NoSuchRun, RunExists, StoreError
-from ..stores import Lease, Owner, Pruned, Row, Source, StoredRun
+from ..stores import Lease, Owner, Pruned, Row, RowKind, Source, StoredRun
 from .owners import is_news, lease_lost, may_take, run_held, this_process
 from .retention import RunForked, prune
 
@@ -200,6 +200,7 @@ class MemoryStore:
 
     def _told(self, run_id: str, run: _Run) -> StoredRun:
         rows = run.rows.values()
+        used = [row for row in rows if row.kind != RowKind.STARTED]
         return StoredRun(
             run_id=run_id,
             status=run.status,
@@ -212,9 +213,9 @@ class MemoryStore:
             last_seq=max(run.rows, default=0),
             answered=len(run.answers),
             size=_size(run) + sum(len(self._blobs[digest]) for digest in run.blobs),
-            cost_micros=sum(row.cost_micros for row in rows),
-            tokens=sum(row.tokens for row in rows),
-            requests=sum(row.requests for row in rows),
+            cost_micros=sum(row.cost_micros for row in used),
+            tokens=sum(row.tokens for row in used),
+            requests=sum(row.requests for row in used),
         )
 
 

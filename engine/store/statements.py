@@ -88,7 +88,9 @@ select run.id, run.status, run.created_at, max(run.updated_at, ifnull(max(entry.
         + (select ifnull(sum(length(body)), 0) from answer where answer.run = run.number)
         + (select ifnull(sum(length(blob.body)), 0) from blob_use
             join blob on blob.digest = blob_use.digest where blob_use.run = run.number),
-    ifnull(sum(cost_micros), 0), ifnull(sum(tokens), 0), ifnull(sum(requests), 0)
+    ifnull(sum(cost_micros) filter (where kind <> 'started'), 0),
+    ifnull(sum(tokens) filter (where kind <> 'started'), 0),
+    ifnull(sum(requests) filter (where kind <> 'started'), 0)
 from run left join entry
     on entry.id > run.number << 32 and entry.id < (run.number + 1) << 32
 """

@@ -8,7 +8,6 @@ import pytest
 
 from flujo_nb.engine.context_update_manager import ContextUpdateManager
 from flujo_nb.engine.decorators import step
-from flujo_nb.engine.outcome_codec import LivePart, Unsaved
 from flujo_nb.engine.outcomes import (
     Aborted,
     AbortReason,
@@ -22,6 +21,7 @@ from flujo_nb.engine.path import FramePath, Segment, SegmentKind
 from flujo_nb.engine.record import FrameRecord, children_of
 from flujo_nb.engine.step_history_tracker import path_of
 from flujo_nb.engine.steps import Node, Step
+from flujo_nb.engine.unsaved import LivePart, Unsaved
 from flujo_nb.engine.usage import Usage
 from tests.engine.fakes import Counts, Wait, broken, echo, outcome_of
 
