@@ -15,6 +15,7 @@ from .failure_builder import feedback_of, is_failure, is_retryable, not_noted
 from .fallback_handler import FallbackHandler, FellBack, NoFallback
 from .frame import AnyFrame, planned_child, retry_frame
 from .journal import Decision
+from .outcome_codec import withheld
 from .outcomes import Aborted, Failure, Paused, StepOutcome, Success, make_success
 from .passing import ended, passed_on
 from .path import Segment, SegmentKind
@@ -149,10 +150,8 @@ class _Retries:
             decision = decide_retry(error, attempt, step.max_retries, step.config, seed)
             if isinstance(decision, Again):
                 wait_s = decision.after_s
-                if trial.spent is not FREE and frame.run.journal is not None:
-                    noting = frame.run.journal.attempted(frame.path, trial.spent)
-                    if (missed := await caught(noting)) is not None:
-                        return not_noted(self.core.failures, frame, missed.error)
+                if (unnoted := await self._note(frame, trial)) is not None:
+                    return unnoted
                 continue
             given_up = self._given_up(frame, error, trial, attempt, spent, started)
             if fallback is None or not isinstance(given_up, Failure):
@@ -160,7 +159,16 @@ class _Retries:
             fell = self._fallen_back(frame, given_up)
             if isinstance(fell, Failure | Paused | Aborted):
                 return fell
+            if (unnoted := await self._note(frame, trial)) is not None:
+                return unnoted
             return await self._fall_back(frame, fallback, fell, given_up.error, started)
+
+    async def _note(self, frame: AnyFrame, trial: Trial) -> StepOutcome | None:
+        """Make durable what a failed attempt used, before anything follows; else the outcome."""
+        if trial.spent is FREE or frame.run.journal is None:
+            return None
+        missed = await caught(frame.run.journal.attempted(frame.path, trial.spent))
+        return None if missed is None else not_noted(self.core.failures, frame, missed.error)
 
     async def _wait(self, wait_s: float) -> None:
         """Wait between two attempts, and for the step's turn under its rate."""
@@ -208,7 +216,8 @@ class _Retries:
             )
         fell = FellBack(decision.depth, failure.feedback, failure.attempts, failure.usage)
         if frame.run.journal is not None:
-            frame.run.journal.decide(frame.path, _FALLBACK, Decision(fell))  # plain data
+            noted = replace(fell, feedback=withheld(fell.feedback))  # plain data
+            frame.run.journal.decide(frame.path, _FALLBACK, Decision(noted))
         return fell
 
     async def _fall_back(
@@ -266,4 +275,8 @@ def _noted(frame: AnyFrame) -> FellBack | None:
     """What the run's journal holds of a fallback that this frame had come to before."""
     journal = frame.run.journal
     decision = None if journal is None else journal.decision(frame.path, _FALLBACK)
-    return None if decision is None else cast(FellBack, decision.value)
+    if journal is None or decision is None:
+        return None
+    fell = cast(FellBack, decision.value)
+    journal.carry(frame.path, fell.usage or FREE)
+    return fell

@@ -19,6 +19,7 @@ from .context import AppendValues, ContextChange, ContextUpdate, DeleteKey, SetV
 from .errors import ConfigurationError, ControlFlowError
 from .outcomes import StepOutcome, Success
 from .step_config import CacheBackend
+from .unsaved import unsaved_in
 from .usage import NO_METADATA
 from .user_code import Raised, caught, caught_inline, is_cancelled
 from .values import ATOMS, cloned
@@ -164,7 +165,7 @@ class CacheManager:
             if isinstance(found, Raised):
                 return found
             outcome = await run()
-            if not isinstance(outcome, Success):
+            if not isinstance(outcome, Success) or unsaved_in(outcome.output) is not None:
                 return Ran(outcome)
             made = _copied(CacheEntry(outcome.output, outcome.update, outcome.metadata))
             if not isinstance(made, CacheEntry):

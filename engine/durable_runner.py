@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TypeAlias, cast
 
 from pydantic import BaseModel
@@ -14,6 +16,7 @@ from .durable_runs import Asked, DurableRuns
 from .errors import (
     ReplayMismatch,
     ResumeError,
+    RunExists,
     RunHeld,
     UsageLimitExceededError,
     ValueGone,
@@ -30,6 +33,10 @@ from .stored_journal import StoredJournal
 from .usage import Quota, UsageLimits
 from .user_code import Raised, caught
 from .walker import Walker
+
+_log = logging.getLogger("flujo_nb")
+
+_Walk: TypeAlias = Callable[[], Awaitable[PipelineResult]]
 
 NewContext: TypeAlias = Callable[[object], BaseModel]
 """Makes the context of a new run, from its input."""
@@ -51,7 +58,7 @@ class DurableRunner:
         self._tasks = tasks
         self._limits = limits
         self._new_context = new_context
-        self._resting: set[asyncio.Task[None]] = set()
+        self._resting: dict[asyncio.Task[None], str] = {}
 
     async def run(
         self, request: RunRequest, hooks: tuple[Hook, ...], *, keep: bool, anyway: bool
@@ -62,16 +69,20 @@ class DurableRunner:
         known = self._runs.known(run_id)
         if known is None:
             asked = Asked(request.data, self._new_context(request.data))
-            journal = await self._runs.begin(run_id, asked, self._limits)
-            return await self._walked(journal, request, asked.context, self._limits, hooks)
+            try:
+                journal = await self._runs.begin(run_id, asked, self._limits)
+            except RunExists:  # somebody else began it just now
+                known = self._runs.store.run(run_id)
+            else:
+                return await self._walked(journal, request, asked.context, self._limits, hooks)
         looked = self._runs.look(run_id)
         asked = self._asked(looked, request.data)
         request = replace(request, data=asked.data)
         if known.status == RunStatus.COMPLETED and self._runs.stands(looked, request.node, keep):
             result = await self._once(looked, request, asked.context, None, hooks)
             return replace(result, restored=True)
-        journal = await self._runs.take(run_id, asked, keep=keep, anyway=anyway)
         limits = self._limits or self._runs.limits_of(run_id)
+        journal = await self._runs.take(run_id, asked, keep=keep, anyway=anyway)
         return await self._walked(journal, request, asked.context, limits, hooks)
 
     async def resume(
@@ -122,10 +133,10 @@ class DurableRunner:
         """Begin a run with all that finished in ``source`` before the frame at ``at`` began."""
         checked = None if patch is None else checked_patch(patch)
         run_id = request.run_id or new_run_id()
-        journal = await self._runs.fork(source, str(at), run_id, checked)
-        asked = self._asked(journal, request.data)
-        request = replace(request, run_id=run_id, data=asked.data)
+        asked = self._asked(self._runs.look(source), request.data)
         limits = self._limits or self._runs.limits_of(source)
+        journal = await self._runs.fork(source, str(at), run_id, checked)
+        request = replace(request, run_id=run_id, data=asked.data)
         return await self._walked(journal, request, asked.context, limits, ())
 
     def _asked(self, journal: StoredJournal, data: object) -> Asked:
@@ -141,9 +152,11 @@ class DurableRunner:
         return Asked(data, context or self._new_context(data))
 
     async def aclose(self) -> None:
-        """Wait until runs that went on in the background are given back."""
-        while self._resting:
-            await asyncio.wait(self._resting)
+        """Wait until runs are given back whose work in the background has ended."""
+        while ended := [
+            task for task, run_id in self._resting.items() if not self._tasks.open_count(run_id)
+        ]:
+            await asyncio.wait(ended)
 
     async def _walked(
         self,
@@ -160,11 +173,12 @@ class DurableRunner:
                 try:
                     result = await self._once(journal, request, context, limits, hooks)
                 except ValueGone as gone:
-                    if not gone.path or gone.path in again:
+                    if again.issuperset(gone.paths) or "" in gone.paths:
                         raise
-                    again.add(gone.path)
+                    again.update(gone.paths)
                 else:
-                    if await self._rests(journal, result):
+                    go_on = partial(self._walked, journal, request, context, limits, hooks)
+                    if await self._rests(journal, result, go_on):
                         break
                 journal.read()
                 for path in again:
@@ -184,26 +198,54 @@ class DurableRunner:
             status = RunStatus.ABORTED
         elif isinstance(error, ResumeError):
             status = RunStatus.FAILED
-        if journal.writer.lease is not None and not self._tasks.open_count(journal.run_id):
-            left = await caught(self._runs.leave(journal, status))
-            if isinstance(left, Raised):
-                error.add_note(f"and run {journal.run_id} could not be given back: {left.error}")
+        if journal.writer.lease is None:
+            return
+        if self._tasks.open_count(journal.run_id):
+            self._rest_behind(journal, status)
+            return
+        left = await caught(self._runs.leave(journal, status))
+        if isinstance(left, Raised):
+            error.add_note(f"and run {journal.run_id} could not be given back: {left.error}")
 
-    async def _rests(self, journal: StoredJournal, result: PipelineResult) -> bool:
+    async def _rests(self, journal: StoredJournal, result: PipelineResult, go_on: _Walk) -> bool:
         """Give the run back as it stands; with work in the background, when that has ended."""
-        pauses = [pause.path for pause in result.paused]
-        if not self._tasks.open_count(journal.run_id):
-            return await self._runs.leave(journal, result.status, pauses)
-        task = asyncio.create_task(self._rest_later(journal, result.status))
-        self._resting.add(task)
-        task.add_done_callback(self._resting.discard)
-        return True
+        if self._tasks.open_count(journal.run_id):
+            self._rest_behind(journal, result.status, go_on)
+            return True
+        return await self._runs.leave(journal, result.status, [one.path for one in result.paused])
 
-    async def _rest_later(self, journal: StoredJournal, status: str) -> None:
+    def _rest_behind(
+        self, journal: StoredJournal, status: RunStatus, go_on: _Walk | None = None
+    ) -> None:
+        """Give the run back when its work in the background has ended; ``go_on`` if answered."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            del self._resting[task]
+            error = None if task.cancelled() else task.exception()
+            if error is not None:  # the run has told its result: nobody waits for this
+                _log.warning("run %s, behind its result: %s", journal.run_id, error)
+
+        task = asyncio.create_task(self._rested_behind(journal, status, go_on))
+        self._resting[task] = journal.run_id
+        task.add_done_callback(ended)
+
+    async def _rested_behind(
+        self, journal: StoredJournal, status: RunStatus, go_on: _Walk | None
+    ) -> None:
+        pauses: list[FramePath] = []
+        answered = False
         try:
             await self._tasks.drain(journal.run_id)
-        finally:  # also when the loop ends, and the tasks with it
+            if go_on is not None:
+                journal.read()
+                pauses = [FramePath.parse(row.path) for row in journal.image.asking()]
+                answered = any(path in journal.answers for path in pauses)
+        except BaseException:  # also when the loop ends, and the tasks with it
             await self._runs.leave(journal, status)
+            raise
+        if answered or not await self._runs.leave(journal, status, pauses):
+            if go_on is not None:
+                await go_on()
 
     async def _once(
         self,
@@ -217,5 +259,15 @@ class DurableRunner:
         facilities = core.facilities_of(request.node, context) | Facility.JOURNAL
         if journal.replaying:
             facilities &= ~Facility.REFERENCES  # nothing of others is asked
-        quota = Quota(limits, spent=image.spent + image.uncertain)
-        return await self._walker.walk(request, context, quota, journal, facilities, hooks)
+        uncertain = image.uncertain
+        quota = Quota(limits, spent=image.spent + uncertain)
+        result = await self._walker.walk(request, context, quota, journal, facilities, hooks)
+        if not uncertain:
+            return result
+        used = quota.spent - uncertain
+        return replace(
+            result,
+            total_cost_usd=used.cost_usd,
+            total_tokens=used.tokens,
+            uncertain=uncertain,
+        )

@@ -20,7 +20,6 @@ from .errors import (
     ResumeError,
     RunInputMismatch,
     RunSetAside,
-    StoreError,
     ValueNotSaved,
 )
 from .execution_dispatcher import work_of
@@ -53,6 +52,9 @@ SET_ASIDE = "set_aside"
 
 _ROOT = FramePath()
 
+_unrested: dict[tuple[bytes, str], Lease] = {}
+"""Leases that could not be given back, by their store's key and run: any runner here may."""
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -84,9 +86,9 @@ class DurableRuns:
         types.add(context_model)
         for node in nodes:
             types.add_node(node)
-        self._codec = Codec(types, SecretBook(store.key, partial(secrets_of, resources)))
+        self._key = store.key
+        self._codec = Codec(types, SecretBook(self._key, partial(secrets_of, resources)))
         self._owner = this_process()
-        self._unrested: dict[str, Lease] = {}
 
     # Beginning and going on
 
@@ -101,18 +103,14 @@ class DurableRuns:
         )
         lease = await self.store.create(run_id, about, self._owner)
         journal = self._journal(run_id, lease)
-        journal.decide(_ROOT, REQUEST, Decision(noted))
-        await self._first_noted(journal, RunStatus.INTERRUPTED)
-        return journal
-
-    async def _first_noted(self, journal: StoredJournal, before: str) -> None:
-        """Make durable what comes before the first frame; else leave the run as ``before``."""
         try:
+            journal.decide(_ROOT, REQUEST, Decision(noted))
             journal.define(self._nodes)
             await journal.writer.commit()
         except BaseException:
-            await self.leave(journal, before)
+            await self.leave(journal, RunStatus.INTERRUPTED)
             raise
+        return journal
 
     async def take(self, run_id: str, asked: Asked, *, keep: bool, anyway: bool) -> StoredJournal:
         """The journal of a known run, which this process executes from now on.
@@ -123,17 +121,17 @@ class DurableRuns:
         unless ``anyway``.
         """
         before = self.store.run(run_id)
-        left = self._unrested.get(run_id)
+        left = _unrested.get((self._key, run_id))
         if left is not None:  # the store failed when it was to be given back
             with suppress(LeaseLost):
                 await self.store.rest(left, RunStatus.INTERRUPTED, (), {})
-            self._unrested.pop(run_id, None)
+            _unrested.pop((self._key, run_id), None)
         lease = await self.store.take(run_id, self._owner)
         journal = self._journal(run_id, lease, before.source)
         try:
             journal.read()
             journal.keeps = keep
-            crashed = before.status == RunStatus.RUNNING and left is None
+            crashed = lease.after_crash and left is None
             fruitless = journal.image.fruitless + crashed >= MOST_RESUMES
             if not anyway and (fruitless or before.status == SET_ASIDE):
                 await journal.rest(SET_ASIDE)
@@ -160,16 +158,16 @@ class DurableRuns:
     ) -> bool:
         """Give a run back. False: it goes on, because a question was answered meanwhile.
 
-        A store that fails now keeps the lease with this process, which gives it back when it
-        takes the run up again.
+        When that fails, or is cancelled, the lease stays with this process, which gives it back
+        when it takes the run up again.
         """
         lease = journal.writer.lease
         try:
             return await journal.rest(status, pauses)
-        except StoreError:
+        except BaseException:
             journal.writer.lease = None
             if lease is not None:
-                self._unrested[journal.run_id] = lease
+                _unrested[self._key, journal.run_id] = lease
             raise
 
     # Looking
@@ -291,11 +289,16 @@ class DurableRuns:
         about = self.store.run(run_id).about
         lease = await self.store.create(new_id, about, self._owner, source)
         journal = self._journal(new_id, lease, source)
-        journal.read()
-        if patch is not None:
-            journal.decide(FramePath.parse(at), PATCH, Decision(patch))
-        await self._first_noted(journal, RunStatus.INTERRUPTED)
-        journal.read()
+        try:
+            journal.read()
+            if patch is not None:
+                journal.decide(FramePath.parse(at), PATCH, Decision(patch))
+            journal.define(self._nodes)
+            await journal.writer.commit()
+            journal.read()
+        except BaseException:
+            await self.leave(journal, RunStatus.INTERRUPTED)
+            raise
         return journal
 
     def _journal(

@@ -330,11 +330,15 @@ class ReplayMismatch(ResumeError):
 
 
 class ValueGone(ResumeError):
-    """A step needs a value that was only in memory; ``path`` is where it was made."""
+    """A step needs a value that was only in memory; ``path`` is where it was made.
 
-    def __init__(self, message: str, path: str = "") -> None:
+    ``paths`` are all of these places, when it needs several.
+    """
+
+    def __init__(self, message: str, *paths: str) -> None:
         super().__init__(message)
-        self.path = path
+        self.path = paths[0] if paths else ""
+        self.paths = paths
 
 
 class RunSetAside(ResumeError):

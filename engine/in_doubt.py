@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from .errors import StepInDoubt, ValueNotSaved
 from .failure_builder import FailureBuilder
 from .frame import AnyFrame
-from .outcomes import Failure, FailureKind, Paused, StepOutcome, make_success
+from .outcomes import Failure, FailureKind, FrameOutcome, Paused, StepOutcome, make_success
 from .step_config import JSONValue
 from .steps import name_of
 from .usage import NO_METADATA
@@ -41,6 +41,13 @@ def is_undecided(outcome: StepOutcome) -> bool:
     if isinstance(outcome, Paused):
         return is_question(outcome.schema)
     return isinstance(outcome, Failure) and isinstance(outcome.error, StepInDoubt | ValueNotSaved)
+
+
+def was_asked_about(outcome: FrameOutcome | None) -> bool:
+    """Whether a human was asked what to do with a step that ended so, and not by the step."""
+    if isinstance(outcome, Paused):
+        return is_question(outcome.schema)
+    return isinstance(outcome, Failure) and isinstance(outcome.error, StepInDoubt)
 
 
 def is_question(schema: Mapping[str, JSONValue] | None) -> bool:

@@ -98,6 +98,10 @@ class Journal:
     def _has_open_behind(self, around: tuple[Segment, ...]) -> bool:
         return any(one[: len(around)] == around for one in self._open_behind)
 
+    def outcome_at(self, path: FramePath) -> FrameOutcome | None:
+        """How the frame at ``path`` ended the last time, if it did."""
+        return self._outcomes.get(path.segments)
+
     def go_past(self, path: FramePath) -> None:
         """Note that the parent of the failed frame at ``path`` went on without it."""
         self._gone_past.add(path)
@@ -115,6 +119,9 @@ class Journal:
 
     async def attempted(self, path: FramePath, used: Usage) -> None:
         """Note that an attempt of the frame at ``path`` failed and used something."""
+
+    def carry(self, path: FramePath, used: Usage) -> None:
+        """Note that attempts of the frame at ``path`` used that before, as `attempted` noted."""
 
     async def start(self, path: FramePath, once: bool, estimate: Usage = FREE) -> None:
         """Note that the frame at ``path`` begins, which may run ``once`` only or cost something."""

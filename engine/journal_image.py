@@ -37,7 +37,9 @@ class Image:
         self.spent = FREE
         self.fruitless = 0
         self.attempts: dict[str, list[tuple[int, Usage]]] = {}
-        self._uncertain: dict[str, Usage] = {}
+        self.inputs: dict[str, bytes] = {}
+        self._begun: dict[str, Usage] = {}
+        self._cut_off: list[tuple[str, Usage]] = []
         self._used: list[tuple[str, Usage]] = []
         for row in rows:
             self._take(row)
@@ -52,19 +54,24 @@ class Image:
                 self.finished[row.path] = row
                 if row.status in ("success", "failure", "paused"):
                     self.started.pop(row.path, None)
-                self._uncertain.pop(row.path, None)
+                self._begun.pop(row.path, None)
                 if row.status == "success":
                     self.fruitless = 0
             case RowKind.DECISION:
                 self.decisions[row.path, row.name or ""] = row
+                if row.input is not None:
+                    self.inputs[row.path] = row.input
             case RowKind.STARTED:
                 self.started[row.path] = row
+                # What a frame was expected to use counts until it says what it used, and for ever
+                # when it was cut off before that and began again.
+                if row.path in self._begun:
+                    self._cut_off.append((row.path, self._begun[row.path]))
                 if used:
-                    # What a frame was expected to use counts until it says what it used.
-                    self._uncertain[row.path] = used
-                    return
+                    self._begun[row.path] = used
+                return
             case RowKind.ATTEMPT:
-                self._uncertain.pop(row.path, None)
+                self._begun.pop(row.path, None)
                 self.attempts.setdefault(row.path, []).append((row.seq, used))
             case RowKind.RESUMED:
                 self.fruitless += row.status == CRASHED
@@ -76,12 +83,16 @@ class Image:
 
     @property
     def uncertain(self) -> Usage:
-        """What frames that never ended may have used: what was reserved for them."""
-        return sum(self._uncertain.values(), FREE)
+        """What attempts that a crash cut off may have used: what was reserved for them."""
+        return sum((used for _, used in self._maybe()), FREE)
+
+    def _maybe(self) -> Iterator[tuple[str, Usage]]:
+        yield from self._cut_off
+        yield from self._begun.items()
 
     def spent_below(self, path: str) -> Usage:
         """What the frames at and below ``path`` have used, or may have."""
-        both = (*self._used, *self._uncertain.items())
+        both = (*self._used, *self._maybe())
         return sum((used for at, used in both if is_at_or_below(at, path)), FREE)
 
     def attempts_of(self, row: Row) -> Sequence[Usage]:

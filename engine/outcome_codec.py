@@ -1,8 +1,9 @@
 """Outcomes as the bodies of rows, and back.
 
 A body is a JSON object. Its keys: ``o`` output, ``u`` update of the context, ``l`` latency in
-seconds, ``n`` attempts (when not 1), ``m`` metadata, ``c`` the frames inside (`Inside`), ``live``
-the parts that are not saved; ``e`` error, ``q`` question, ``a`` abort, ``t`` background task.
+seconds, ``n`` attempts (when not 1), ``m`` metadata, ``c`` the frames inside, ``s`` what
+all attempts used (when some were noted before the frame began again), ``live`` the parts that are
+not saved; ``e`` error, ``q`` question, ``a`` abort, ``t`` background task.
 Values in it are what a `Codec` made of them.
 """
 

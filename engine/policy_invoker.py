@@ -13,6 +13,7 @@ from .failure_builder import FailureBuilder
 from .frame import AnyFrame
 from .outcomes import Chunk, FrameOutcome, Outcome, StepOutcome
 from .policy import BindingPolicy, Call, ExecutorPort, StepPolicy
+from .recorder import tells_the_end
 from .steps import Node
 from .user_code import Raised, caught, caught_inline
 
@@ -75,14 +76,15 @@ class PolicyInvoker:
         told = await caught(events.frame_started(path, frame.step, frame.data))
         if isinstance(told, Raised):
             stopped = self._failures.build(frame, told.error)
-            await caught(events.frame_finished(path, stopped))  # what was begun is ended
+            if not tells_the_end(frame):
+                await caught(events.frame_finished(path, stopped))  # what was begun is ended
             return stopped
         outcome: StepOutcome
         if events.abort_message is None:
             outcome = await proceed(frame)
         else:
             outcome = self._failures.build(frame, PipelineAbortSignal(events.abort_message))
-        if not isinstance(outcome, Chunk):
+        if not isinstance(outcome, Chunk) and not tells_the_end(frame):
             told = await caught(events.frame_finished(path, outcome))
             if isinstance(told, Raised):
                 return self._failures.build(frame, told.error, children=outcome.children)

@@ -30,6 +30,19 @@ def recalled(journal: StoredJournal, begun: Begun, row: Row, frame: AnyFrame) ->
     return journal.outcome_of(row, frame.step, frame.segments, frame.index)
 
 
+def check_decided(journal: StoredJournal, begun: Begun, frame: AnyFrame) -> None:
+    """Raise `InputChanged` when a container that is to go on decided things on another input."""
+    decided_on = journal.image.inputs.get(begun.path)
+    if decided_on is None or decided_on == begun.input or journal.keeps:
+        return
+    if unsaved_in(frame.data) is None:
+        raise InputChanged(
+            f"{begun.path} was cut off, and gets another input now than the one on which it had "
+            "decided how to go on. Either let what is recorded stand (keep=True), or run it again: "
+            f"fork(…, at={begun.path!r})"
+        )
+
+
 def not_recorded(begun: Begun) -> ReplayMismatch:
     """The error of a replay that comes to a frame that was never run."""
     return ReplayMismatch(

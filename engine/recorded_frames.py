@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import overload
+from typing import cast, overload
 
 from .journal_image import Image
 from .outcome_codec import OutcomeCodec, Place, paths_inside, tree_of
@@ -40,6 +40,8 @@ class RecordedFrames:
         if row.cost_micros or row.tokens or row.requests or row.path in self.image.attempts:
             own = Usage(row.cost_micros, row.tokens, row.requests)
             usage = sum(self.image.attempts_of(row), own) or None
+        if "s" in tree:
+            usage = Usage(**cast(Mapping[str, int], tree["s"])) or None
         return self._outcomes.outcome_of(
             row, Place(tree, step, segments, index, inside), usage, self._blob
         )

@@ -238,8 +238,13 @@ class RecordedRun(Journal):
             del self._live[one]
 
     def redo(self, path: str) -> None:
-        """Let the frame at ``path``, and those inside it whose values are gone, run again."""
+        """Let the frame at ``path``, and those inside it whose values are gone, run again.
+
+        One that did that already, and whose value is there, stands.
+        """
         for text, row in list(self.image.finished.items()):
+            if text in self._live:
+                continue
             if text == path or (text.startswith(f"{path}/") and live_parts(tree_of(row))):
                 del self.image.finished[text]
                 self._redone.add(text)

@@ -12,12 +12,13 @@ from .ended_run import outputs_in
 from .errors import FlujoError, ResumeError, StoreError, ValueNotSaved
 from .failure_builder import FailureBuilder, held, not_noted
 from .frame import AnyFrame
-from .in_doubt import Verdict, follow, is_in_doubt, is_undecided, question
+from .hooks import EventStream
+from .in_doubt import Verdict, follow, is_in_doubt, is_undecided, question, was_asked_about
 from .journal import Journal
 from .outcomes import Aborted, Chunk, FrameOutcome, Paused, StepOutcome, Success
 from .patches import patching
 from .policy import Call
-from .recall import check_same_end, not_recorded, recalled
+from .recall import check_decided, check_same_end, not_recorded, recalled
 from .recorded_run import Begun
 from .run import Facility
 from .step_kinds import BranchingStep, CacheStep, MapStep
@@ -78,6 +79,8 @@ class Recorder:
                 return await _restored(frame, known)
             if journal.gave_unsaved:
                 check_is_there(frame.data)
+            if journal.image.inputs:
+                check_decided(journal, begun, frame)
             patch = journal.patch_at(frame.path) if journal.source is not None else None
             if patch is not None:
                 before = journal.outcome_in_source(frame.path)
@@ -93,6 +96,8 @@ class Recorder:
                     journal.reopen(frame.path)
                 if frame.step.announced:
                     outcome = _asked_about(frame, outcome)
+            if journal.gave_unsaved and isinstance(outcome, Success) and begun.path:
+                check_is_there(outcome.output)  # a container would record the mark as its output
         except ResumeError as error:  # of a patch or an answer: what steps raise is an outcome
             return held(frame, error)
         if isinstance(outcome, Chunk):
@@ -115,8 +120,21 @@ class Recorder:
             await journal.writer.commit(frame.concurrent)
         except (StoreError, asyncio.CancelledError) as error:
             ended = not_noted(self._failures, frame, error)
-            return replace(ended, usage=outcome.usage, children=outcome.children)
-        return journal.read_back(begun, frame, outcome) if journal.cold else outcome
+            outcome = replace(ended, usage=outcome.usage, children=outcome.children)
+        else:
+            if journal.cold:
+                outcome = journal.read_back(begun, frame, outcome)
+        events = frame.run.events
+        return outcome if events is None else await self._told(frame, outcome, events)
+
+    async def _told(
+        self, frame: AnyFrame, outcome: FrameOutcome, events: EventStream
+    ) -> StepOutcome:
+        """``outcome``, when the hooks have heard of it."""
+        told = await caught(events.frame_finished(frame.path, outcome))
+        if told is None:
+            return outcome
+        return self._failures.build(frame, told.error, children=outcome.children)
 
     async def _begun(self, frame: AnyFrame, journal: Journal) -> StepOutcome | None:
         """Note that a step begins that may run once only, or may cost something.
@@ -126,6 +144,8 @@ class Recorder:
         """
         path, once = frame.path, frame.step.once
         if once and journal.is_in_doubt(path):
+            if path in journal.answers and not was_asked_about(journal.outcome_at(path)):
+                journal.reopen(path)  # the answer was to a question of the step's own
             if path not in journal.answers:
                 return question(frame)
             verdict = cast(Verdict, answer_of(journal.answers[path], Verdict, str(path)))
@@ -190,6 +210,12 @@ async def _replayed(
         return outcome
     check_same_end(known, outcome, begun)
     return known  # with the times that were recorded
+
+
+def tells_the_end(frame: AnyFrame) -> bool:
+    """Whether hooks hear of the frame's end when that is durable, and not when its policy ends."""
+    stored = isinstance(frame.run.journal, StoredJournal)
+    return stored and not frame.step.in_background and not _shares_its_path(frame)
 
 
 def _shares_its_path(frame: AnyFrame) -> bool:

@@ -12,7 +12,7 @@ from .outcomes import FrameOutcome, OnChunk, RunStatus, Success, status_of
 from .path import FramePath
 from .step_config import JSONValue
 from .steps import Node
-from .usage import Quota
+from .usage import FREE, Quota, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +122,9 @@ class HookError:
 class PipelineResult:
     """How a run ended. Totals count every attempt of every step, failed ones included.
 
+    ``uncertain`` is what attempts that a crash cut off were expected to use; it counts in the
+    budget and not in the totals, because nobody knows.
+
     ``paused`` are the questions that a paused run waits for, ``resumption`` what it goes on from;
     ``background`` tells how its steps in the background stood when it ended. ``restored`` says that
     the whole run was recorded before, and nothing ran; ``unvisited`` are recorded frames that the
@@ -142,6 +145,7 @@ class PipelineResult:
     restored: bool = False
     unvisited: Sequence[str] = ()
     remade: Sequence[str] = ()
+    uncertain: Usage = FREE
     resumption: Resumption | None = field(default=None, repr=False, compare=False)
 
     @property

@@ -55,9 +55,10 @@ class RowWriter:
         name: str | None = None,
         status: str | None = None,
         usage: Usage = FREE,
+        given: bytes | None = None,
         blobs: Mapping[bytes, bytes] | None = None,
     ) -> None:
-        """Note a row, to be written with the next commit."""
+        """Note a row for the next commit; ``given`` is the digest of its frame's input."""
         if self.lease is None:
             return
         row = Row(
@@ -67,7 +68,7 @@ class RowWriter:
             name=name,
             status=status,
             definition=None,
-            input=None,
+            input=given,
             started=None,
             at=time(),
             cost_micros=usage.cost_micros,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from time import time
 from typing import ClassVar, cast
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from .errors import AlreadyAnswered, ResumeError, ValueNotSaved
 from .frame import AnyFrame
@@ -41,6 +41,8 @@ class StoredJournal(RecordedRun):
 
     __slots__ = (
         "_attempted",
+        "_carried",
+        "_deciding",
         "_defined",
         "_definitions",
         "_given",
@@ -64,6 +66,8 @@ class StoredJournal(RecordedRun):
         self._definitions: dict[Node, tuple[str, bytes]] = {}
         self._defined: set[bytes] = set()
         self._attempted: dict[str, Usage] = {}
+        self._carried: set[str] = set()
+        self._deciding: dict[str, bytes] = {}
         super().__init__(store, run_id, codec, persist, source)
         self._given: object = None
         self._input = self.digest_of(None)
@@ -78,7 +82,10 @@ class StoredJournal(RecordedRun):
         name, definition = self._definitions.get(step) or self._define(step)
         if data is not self._given:
             self._given, self._input = data, self.digest_of(data)
-        return Begun(str(path), name, definition, self._input, self.writer.seq)
+        text = str(path)
+        if step.is_container:
+            self._deciding[text] = self._input
+        return Begun(text, name, definition, self._input, self.writer.seq)
 
     def knows(self, value: object, digest: bytes) -> None:
         """Note that ``value``, which the next frame may be given, has that digest."""
@@ -121,9 +128,14 @@ class StoredJournal(RecordedRun):
             self._live[begun.path] = outcome
         if body.output is not None and isinstance(outcome, Success):
             self._given, self._input = outcome.output, body.output.digest
+        if self._deciding:
+            self._deciding.pop(begun.path, None)
         usage = outcome.usage or FREE
         if self._attempted:
             usage -= self._attempted.pop(begun.path, FREE)
+        if begun.path in self._carried:
+            self._carried.discard(begun.path)
+            body.add(b"s", to_json(outcome.usage or FREE))
         writer = self.writer
         row = Row(
             writer.seq + 1,
@@ -159,6 +171,11 @@ class StoredJournal(RecordedRun):
         self._attempted[text] = self._attempted.get(text, FREE) + used
         self.writer.note(RowKind.ATTEMPT, text, usage=used)
         await self.writer.commit()
+
+    def carry(self, path: FramePath, used: Usage) -> None:
+        """Note that attempts of the frame at ``path`` used that before, as `attempted` noted."""
+        self._attempted[str(path)] = used
+        self._carried.add(str(path))
 
     async def start(self, path: FramePath, once: bool, estimate: Usage = FREE) -> None:
         """Make durable that a frame begins that may run once only, or may cost something."""
@@ -196,7 +213,9 @@ class StoredJournal(RecordedRun):
             made = self._outcomes_codec.decision_body(decision.value, decision.update)
         except ValueNotSaved as error:
             return Raised(error) if self.persist is Persist.REQUIRE else None
-        self.writer.note(RowKind.DECISION, str(path), made.end(), name=label, blobs=made.blobs)
+        text = str(path)
+        given, blobs = self._deciding.get(text), made.blobs
+        self.writer.note(RowKind.DECISION, text, made.end(), name=label, given=given, blobs=blobs)
         return None
 
     def spend(self, path: FramePath, spent: Usage) -> None:

@@ -9,7 +9,7 @@ wait for writers.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -72,11 +72,15 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to write to a run. ``fence`` is greater than that of every lease before it."""
+    """The right to write to a run. ``fence`` is greater than that of every lease before it.
+
+    ``after_crash`` says that whoever had the run before never gave it back.
+    """
 
     run_id: str
     fence: int
     owner: Owner
+    after_crash: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from .errors import ValueGone
-from .results import StepResult
+from .results import PipelineResult, StepResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,26 +30,28 @@ class Unsaved:
 
 
 def check_is_there(data: object) -> None:
-    """Raise `ValueGone` when a step that is to run is given a value that was only in memory."""
-    gone = unsaved_in(data)
-    if gone is not None:
-        raise ValueGone(f"{gone.path}: {gone.part}; it was only in memory", gone.path)
+    """Raise `ValueGone` when a step that is to run is given values that were only in memory."""
+    gone = list(_all_gone(data))
+    if gone:
+        told = f"{gone[0].path}: {gone[0].part}; it was only in memory"
+        raise ValueGone(told, *dict.fromkeys(one.path for one in gone))
 
 
 def unsaved_in(value: object) -> Unsaved | None:
     """A value that is gone, if ``value`` is one or holds one as containers of steps make them."""
-    if isinstance(value, Unsaved):
-        return value
+    return next(_all_gone(value), None)
+
+
+def _all_gone(value: object) -> Iterator[Unsaved]:
     inside: Iterator[object] = iter(())
     if isinstance(value, Mapping):
         inside = iter(value.values())
     elif isinstance(value, list | tuple):
         inside = iter(value)
-    for one in inside:
-        part = one.output if isinstance(one, StepResult) else one
+    for one in (value, *inside):
+        part = one.output if isinstance(one, StepResult | PipelineResult) else one
         if isinstance(part, Unsaved):
-            return part
-    return None
+            yield part
 
 
 class Outputs(dict[str, object]):

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..errors import NoSuchRun, RunExists, StoreError
 from ..stores import Lease, Owner, Pruned, Row, RowKind, Source, StoredRun
@@ -78,9 +78,10 @@ class MemoryStore:
             run = self._find(run_id)
             if not run.is_free_for(owner):
                 raise run_held(run_id, run.owner)
+            after_crash = run.owner is not None
             run.status = "running"
             run.updated_at = time.time()
-            return self._lend(run_id, run, owner)
+            return replace(self._lend(run_id, run, owner), after_crash=after_crash)
 
     async def append(self, lease: Lease, rows: Sequence[Row], blobs: Mapping[bytes, bytes]) -> None:
         """See `Store.append`."""

@@ -13,6 +13,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -84,7 +85,7 @@ class SqliteStore:
     async def take(self, run_id: str, owner: Owner) -> Lease:
         """See `Store.take`."""
 
-        def work(connection: sqlite3.Connection) -> tuple[int, int]:
+        def work(connection: sqlite3.Connection) -> tuple[int, int, bool]:
             found = connection.execute(sql.OWNER_OF, (run_id,)).fetchone()
             if found is None:
                 raise self._no_such_run(run_id)
@@ -92,9 +93,10 @@ class SqliteStore:
             holder = sql.owner_of(owner_text)
             if not may_take(holder, expires, owner, time.time()):
                 raise run_held(run_id, holder)
-            return number, self._lend(connection, number, owner)
+            return number, self._lend(connection, number, owner), holder is not None
 
-        return self._hold(run_id, owner, *await self._database.write(work))
+        number, fence, after_crash = await self._database.write(work)
+        return replace(self._hold(run_id, owner, number, fence), after_crash=after_crash)
 
     async def append(self, lease: Lease, rows: Sequence[Row], blobs: Mapping[bytes, bytes]) -> None:
         """See `Store.append`."""

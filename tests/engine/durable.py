@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from flujo_nb.engine import durable_runs
 from flujo_nb.engine.errors import StoreFailed
 from flujo_nb.engine.runner import Flujo
 from flujo_nb.engine.steps import Step
@@ -82,6 +83,7 @@ class Mortal(MemoryStore):
     def revive(self) -> None:
         """Let another process go on: those that held runs are dead."""
         self.left = None
+        durable_runs._unrested.clear()  # what a process knows of its leases dies with it
         for run in self._runs.values():
             if run.owner is not None:
                 run.owner = replace(run.owner, process_start="0")

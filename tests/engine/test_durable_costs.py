@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from time import process_time
 
 import pytest
 
@@ -38,27 +39,24 @@ def least(measure: Callable[[], float], wanted: float, tries: int = 6) -> float:
     return found
 
 
-CASES: dict[str, Callable[[], Case]] = {
-    "sequence": lambda: sequence_of(300),
-    "loop": lambda: loop_of(300),
-}
+CASES: dict[str, Callable[[int], Case]] = {"sequence": sequence_of, "loop": loop_of}
 
 
 @pytest.mark.parametrize("make", CASES.values(), ids=CASES)
 def test_a_step_that_a_power_cut_leaves_costs_little_more_than_its_commit(
-    make: Callable[[], Case],
+    make: Callable[[int], Case],
 ) -> None:
     """Short runs in turn: what a sync costs here changes from one tenth of a second to the next."""
-    case = make()
-    assert least(lambda: compared(case, "full", passes=7), MOST) <= MOST
+    case = make(150)
+    assert least(lambda: compared(case, "full", passes=7), MOST, tries=12) <= MOST
 
 
 @pytest.mark.parametrize("make", CASES.values(), ids=CASES)
 def test_a_step_that_the_death_of_its_process_leaves_costs_two_commits(
-    make: Callable[[], Case],
+    make: Callable[[int], Case],
 ) -> None:
     """The goal is 1.3 (``benches/README.md``): the engine's part is about as much as sqlite's."""
-    case = make()
+    case = make(600)
     assert least(lambda: compared(case, "normal", passes=9), 2.5) <= 2.5
 
 
@@ -77,7 +75,12 @@ def test_a_step_that_appends_to_a_long_list_writes_as_much_as_to_a_short_one() -
 
 
 def test_a_loop_of_ten_thousand_recorded_iterations_goes_on_in_half_a_second() -> None:
-    assert least(lambda: resuming_s(10_000, tries=1), MOST_RESUMING_S) <= MOST_RESUMING_S
+    """By processor time, which is all it takes: it waits for nothing but its turn."""
+
+    def seconds() -> float:
+        return resuming_s(10_000, tries=3, clock=process_time)
+
+    assert least(seconds, MOST_RESUMING_S, tries=3) <= MOST_RESUMING_S
 
 
 def test_a_store_that_another_process_locks_does_not_stop_the_loop() -> None:
