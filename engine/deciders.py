@@ -16,6 +16,7 @@ from .context_view import plain_of
 from .frame import AnyFrame
 from .journal import Decision, make_decision
 from .policy import ExecutorPort
+from .recall import not_decided
 from .signatures import positional_count
 from .stored_journal import StoredJournal
 from .unsaved import check_is_there
@@ -63,14 +64,18 @@ class Question:
         """The decision, from the journal or else from the callable; or what that raised.
 
         ``offered`` are the arguments, with `CONTEXT` where the copy of ``context`` goes;
-        ``number`` tells apart the times that one frame asks.
+        ``number`` tells apart the times that one frame asks. Raises `ReplayMismatch` for what
+        nobody recorded, in a replay.
         """
         journal = frame.run.journal
         if journal is not None:
             known = journal.decision(frame.path, self.name, number)
             if known is not None:
                 return known
-            if isinstance(journal, StoredJournal) and journal.gave_unsaved:
+            stored = journal if isinstance(journal, StoredJournal) else None
+            if stored is not None and stored.replaying:
+                raise not_decided(frame, self.name)
+            if stored is not None and stored.gave_unsaved:
                 for one in offered:
                     there = caught_inline(check_is_there, one)
                     if isinstance(there, Raised):

@@ -266,8 +266,10 @@ class DurableRuns:
 
     def _pause_of(self, row: Row) -> Pause:
         asked = cast(Mapping[str, JSONValue], tree_of(row)["q"])
-        step = next((node for node in self._nodes if name_of(node) == row.name), None)
         schema = cast(Mapping[str, JSONValue] | None, asked["schema"])
+        named = [node for node in self._nodes if name_of(node) == row.name]
+        # Several steps of a name may ask for different things.
+        step = next((node for node in named if schema_of(node) == schema), None)
         return Pause(FramePath.parse(row.path), str(asked["message"]), schema, step)
 
     async def fork(

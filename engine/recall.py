@@ -51,6 +51,14 @@ def not_recorded(begun: Begun) -> ReplayMismatch:
     )
 
 
+def not_decided(frame: AnyFrame, name: str) -> ReplayMismatch:
+    """The error of a replay that comes to a decision which could not be saved, or is new."""
+    return ReplayMismatch(
+        f"what {name!r} of {frame.path} decided is not recorded, and a replay asks nobody: its "
+        "value could not be saved, or the step has it only now"
+    )
+
+
 def check_same_end(recorded: FrameOutcome, now: FrameOutcome, begun: Begun) -> None:
     """Raise `ReplayMismatch` when a container comes to another end than the recorded one."""
     if type(recorded) is not type(now):

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pydantic import BaseModel
 
 from .context_update_manager import ContextUpdateManager
-from .outcome_codec import Unsaved
 from .outcomes import BackgroundLaunched, Chunk, FrameOutcome, RunStatus, Success, status_of
 from .path import FramePath, Segment, SegmentKind
 from .step_history_tracker import feedback_in, path_of, total_usage
 from .steps import name_of
+from .unsaved import Unsaved
 from .usage import Usage
 from .user_code import Raised, caught_inline
 

@@ -200,10 +200,11 @@ async def _replayed(
         raise not_recorded(begun)
     step, journal = frame.step, frame.run.journal
     goes_inside = step.is_sequence or (step.is_container and not isinstance(step, CacheStep))
-    if isinstance(step, MapStep | BranchingStep) and not isinstance(known, Success | Paused):
-        goes_inside = False  # its children ended one another, in an order that nobody recorded
+    if not step.is_sequence and not isinstance(known, Success | Paused):
+        goes_inside = False  # what ended it, a decision or a sibling, may not be recorded
     strict = isinstance(journal, StoredJournal) and journal.strict
-    if not goes_inside and not (strict and cast(AnyStep, step).config.pure):
+    runs = goes_inside or (strict and cast(AnyStep, step).config.pure)
+    if not runs or _is_patched(frame, journal):
         return await _restored(frame, known)
     outcome = await proceed(frame)
     if isinstance(outcome, Chunk | Aborted):
@@ -216,6 +217,13 @@ def tells_the_end(frame: AnyFrame) -> bool:
     """Whether hooks hear of the frame's end when that is durable, and not when its policy ends."""
     stored = isinstance(frame.run.journal, StoredJournal)
     return stored and not frame.step.in_background and not _shares_its_path(frame)
+
+
+def _is_patched(frame: AnyFrame, journal: Journal | None) -> bool:
+    """Whether the fork that began the run changed the frame: what is inside was given something
+    else than the frame was, if it ran at all."""
+    forked = isinstance(journal, StoredJournal) and journal.source is not None
+    return forked and journal.patch_at(frame.path) is not None
 
 
 def _shares_its_path(frame: AnyFrame) -> bool:

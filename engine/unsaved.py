@@ -62,7 +62,7 @@ class Outputs(dict[str, object]):
         check_is_there(value)
         return value
 
-    def get(self, name: str, default: object = None) -> object:  # type: ignore[override]
+    def get(self, name: str, default: object = None) -> object:
         """As of a dict, and with the same check."""
         value = super().get(name, default)
         check_is_there(value)
