@@ -35,7 +35,10 @@ _COLOURS = {
 }
 _CARD = "border-left:4px solid {};padding:2px 0 2px 12px;margin:2px 0;max-width:60em"
 _QUIET = "opacity:.7"
-_LABEL = "opacity:.7;text-align:left;vertical-align:top;padding:1px 14px 1px 0;font-weight:400"
+_LABEL = (
+    "opacity:.7;text-align:left;vertical-align:top;padding:1px 14px 1px 0;font-weight:400;"
+    "white-space:nowrap"
+)
 _VALUE = "text-align:left;vertical-align:top;padding:1px 0;overflow-wrap:anywhere"
 _CELL = "text-align:left;vertical-align:top;padding:1px 18px 1px 0;white-space:nowrap"
 _LAST_CELL = "text-align:left;vertical-align:top;padding:1px 0;white-space:normal"
@@ -148,7 +151,7 @@ def headline(view: FrameView) -> tuple[str, str, str]:
     return (
         f"{view.id} {view.name}",
         f"← {view.origin}",
-        f"{view.status.value} in {view.duration}",
+        f"{view.status.value} in {view.duration}" if view.duration else view.status.value,
     )
 
 
@@ -211,6 +214,8 @@ def next_commands(view: FrameView) -> list[str]:
         on = ["%%flujo step"]
     elif view.status is RunStatus.PAUSED:
         on = [f"%flujo resume {view.id} --with EXPR"]
+    elif view.output is None and view.absent is not None:
+        on = [f"%flujo why {view.id}"]
     elif view.can_go_on and view.id == above:
         on = [f"%flujo back {above}"]
     elif view.can_go_on:

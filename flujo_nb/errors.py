@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 from IPython.core.error import UsageError
 
 from flujo_nb.engine.errors import FlujoError, StepInterrupted
 from flujo_nb.engine.record import FrameRecord
+
+_DIGEST = re.compile(r"\s*[-+ ]\s*code of \S+: [0-9a-f]{16}")
 
 
 class RunError(FlujoError):
@@ -42,6 +45,13 @@ class RunInterrupted(StepInterrupted):
 
     def _render_traceback_(self) -> list[str]:
         return str(self).splitlines()
+
+
+def without_digests(lines: Iterable[str]) -> list[str]:
+    """A difference of definitions, without the digests of code whose source it shows too."""
+    every = list(lines)
+    kept = [line for line in every if _DIGEST.fullmatch(line) is None]
+    return kept if any(line.lstrip().startswith(("-", "+")) for line in kept) else every
 
 
 def unknown(kind: str, found: str, known: Iterable[str]) -> UsageError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from types import ModuleType
 
 from IPython.core.error import UsageError
@@ -17,9 +18,18 @@ from flujo_nb.engine.errors import (
     ResumeError,
     StoreError,
     TypeMismatchError,
+    ValueNotRead,
 )
 from flujo_nb.engine.failure_builder import feedback_of
-from flujo_nb.engine.outcomes import Aborted, AbortReason, Failure, Paused, Success
+from flujo_nb.engine.outcomes import (
+    Aborted,
+    AbortReason,
+    Chunk,
+    Failure,
+    Paused,
+    StepOutcome,
+    Success,
+)
 from flujo_nb.engine.path import FramePath
 from flujo_nb.engine.record import FrameRecord
 from flujo_nb.engine.step_config import JSONValue
@@ -160,15 +170,26 @@ class Front:
         return FrameCard(self.view(frame_id), self.session)
 
     def view(self, frame_id: str) -> FrameView:
-        """What there is to say about a frame."""
+        """What there is to say about a frame.
+
+        When what is inside cannot be read here, that is said instead of it.
+        """
+        record = self.session.record(frame_id)
+        try:
+            return self._view(record)
+        except ValueNotRead as error:
+            bare = replace(record, outcome=replace(record.outcome, children=()))
+            return self._view(bare, f"what is inside is not shown: {error}")
+
+    def _view(self, record: FrameRecord, *notes: str) -> FrameView:
         session = self.session
-        record, entry = session.record(frame_id), session.entry_of(frame_id)
+        entry = session.entry_of(record.id)
         is_own = record.id == entry.id  # a frame inside a command has no command of its own
         head, saved = session.head, entry.ended.saved if is_own else NOT_SAVED
         return frame_view(
             record,
             origin=entry.origin if is_own else "its place in the pipeline",
-            notes=entry.notes if is_own else (),
+            notes=(*(entry.notes if is_own else ()), *notes),
             children=session.children(record),
             tasks=session.tasks_below(record),
             is_head=head is not None and head.id == record.id,
@@ -186,6 +207,8 @@ class Front:
                 mend = "mend it and run the cell again"
                 if isinstance(cause, TypeMismatchError) and given_nothing(record):
                     mend = "give it an input with  -i EXPR"
+                elif _has_finished(record.outcome):
+                    mend = f"mend it and  {_resume(record)}"
                 lines = [
                     f"{record.name} failed at {path}   ← {entry.origin}",
                     *user_lines(cause, self.shell),
@@ -196,10 +219,12 @@ class Front:
                 failed.__cause__ = cause
                 return failed
             case Aborted(reason=AbortReason.INTERRUPTED):
+                finished = _has_finished(record.outcome)
+                again = _resume(record) if finished else "run the cell again"
                 lines = [
                     f"Interrupted: {record.name} at {path}   ← {entry.origin}",
                     *kept,
-                    f"  next: run the cell again, or  %flujo show {record.id}",
+                    f"  next: {again}, or  %flujo show {record.id}",
                 ]
                 return RunInterrupted(record, lines)
             case Paused():
@@ -244,6 +269,17 @@ class Front:
         if head is None:
             return [f"{kept}; there is no HEAD yet"]
         return [f"{kept}; HEAD is still {head.id} {head.name}, all frames before it stand"]
+
+
+def _has_finished(outcome: StepOutcome) -> bool:
+    """Whether a frame inside is finished: resuming does not run that again."""
+    if isinstance(outcome, Chunk):
+        return True
+    return any(isinstance(one, Success) or _has_finished(one) for one in outcome.children)
+
+
+def _resume(record: FrameRecord) -> str:
+    return f"%flujo resume {record.id}  (what has finished is not run again)"
 
 
 def _ways_to_answer(entry: Entry) -> list[str]:

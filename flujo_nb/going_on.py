@@ -31,9 +31,11 @@ from flujo_nb.engine.step_history_tracker import StepHistoryTracker
 from flujo_nb.engine.steps import Node
 
 from .display import FrameCard
+from .errors import without_digests
 from .front import Front, above_of
-from .head import Command, Entry, Given
+from .head import Command, Entry, Given, last_of
 from .session import Session
+from .targets import is_stand_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ async def resume(
             raise UsageError(f"{entry.id} waits for an answer: {_listed(entry, asked)}")
     except ResumeError as error:
         session.keeper.leave(journal)
-        raise UsageError(_in_one_line(error, entry)) from error
+        raise UsageError(_as_told(error, entry)) from error
     except UsageError:
         session.keeper.leave(journal)
         raise
@@ -138,10 +140,13 @@ def _to_resume(session: Session, frame_id: str | None) -> Entry:
                 f"{entry.id} {entry.name} completed: there is nothing to resume; "
                 f"%flujo fork {entry.id} runs it again"
             )
-        later = next((one for one in session.entries if one.command.resumes == entry.id), None)
-        if later is not None:
-            raise UsageError(f"{entry.id} was gone on with already, by {later.id}")
-        return entry
+        later = last_of(entry, session.entries)
+        if later is entry:
+            return entry
+        told = f"{entry.id} was gone on with already, by {later.id}"
+        if later.succeeded:
+            raise UsageError(f"{told}, which completed; %flujo fork {later.id} runs it again")
+        raise UsageError(f"{told}: %flujo resume {later.id}")
     for entry in reversed(session.entries):
         if not entry.succeeded and entry.id not in gone_on:
             return entry
@@ -152,15 +157,20 @@ def node_to_run(front: Front, entry: Entry) -> Node:
     """What an entry's command ran, as it is registered now, or else as it was then."""
     target, session = entry.command.target, front.session
     names = front.shell.user_ns
-    if target is not None and session.targets.missing(target, names) is None:
+    missing = [entry.name] if target is None else session.targets.missing(target, names)
+    if target is not None and not missing:
         return session.resolve(target, names)
     held = session.recaller.shelf.get(entry.id)
-    if held is not None and held.outcome.step is not None:
-        return held.outcome.step
-    missing = entry.name if target is None else session.targets.missing(target, names)
+    node = None if held is None else held.outcome.step
+    if node is not None and not is_stand_in(node):
+        return node
+    told = ", ".join(map(repr, missing))
+    verb, cells = (
+        ("is", "cell that defines it") if len(missing) == 1 else ("are", "cells that define them")
+    )
     raise UsageError(
-        f"{missing!r} is not registered in this kernel: run the cell that defines it (with "
-        f"%%flujo step {missing} --no-run it is not run)"
+        f"{told} {verb} not registered in this kernel: run the {cells} (--no-run in the first "
+        "line registers only)"
     )
 
 
@@ -226,21 +236,27 @@ def _value_of(text: str, pause: Pause) -> object:
         return text
     try:
         value: object = json.loads(text)
-    except ValueError:
+    except ValueError as error:
+        if text[:1] in ("{", "["):
+            raise UsageError(
+                f"the answer is no JSON: {error}; a Python expression goes behind --with"
+            ) from error
         return text
     return value
 
 
-def _in_one_line(error: ResumeError, entry: Entry) -> str:
-    said = " ".join(str(error).partition("\nEither")[0].split())  # then come Python's ways
-    match error:
-        case AlreadyAnswered() | AnswerRejected():
-            return said
-        case _:
-            return (
-                f"{said[:300]}; %flujo resume {entry.id} --keep lets what is recorded stand, "
-                f"%flujo fork {entry.id} runs it again"
-            )
+def _as_told(error: ResumeError, entry: Entry) -> str:
+    """What keeps an entry from being gone on with; of an edit, the difference on its own lines."""
+    first, *rest = str(error).partition("\nEither")[0].splitlines()  # then come Python's ways
+    if isinstance(error, AlreadyAnswered | AnswerRejected):
+        return " ".join([first, *rest])
+    lines = [
+        first,
+        *(f"  {line}" for line in without_digests(rest)[:8]),
+        f"  next: %flujo resume {entry.id} --keep lets what is recorded stand, "
+        f"%flujo fork {entry.id} runs it again",
+    ]
+    return "\n".join(lines)
 
 
 # Running again from a point

@@ -256,6 +256,14 @@ def open_question(head: Entry | None, entries: Sequence[Entry]) -> Entry | None:
     return None
 
 
+def last_of(entry: Entry, entries: Sequence[Entry]) -> Entry:
+    """The last of those that went on with ``entry``, one with the other; or itself."""
+    for one in entries:  # oldest first
+        if one.command.resumes == entry.id:
+            entry = one
+    return entry
+
+
 def line_of(entry: Entry, entries: Sequence[Entry]) -> Iterator[Entry]:
     """``entry`` and the frames that it continued from, newest first.
 

@@ -11,6 +11,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets import TraitError
 from traitlets.config import Configurable
 
+from flujo_nb.engine.errors import ValueNotRead
 from flujo_nb.engine.run_handle import RunHandle, plainly
 
 from .api import SessionApi
@@ -82,7 +83,10 @@ class Extension:
             raise UsageError(f"{name} takes no cell: write {command.magic} with one %")
         parsed = command.parse(rest)
         await self.front.sessions.ready(records=False)
-        return await command.handler(self.front, parsed, body or "")
+        try:
+            return await command.handler(self.front, parsed, body or "")
+        except ValueNotRead as error:
+            raise UsageError(" ".join(str(error).split())) from error
 
 
 def _settings_of(shell: InteractiveShell) -> Flujo:

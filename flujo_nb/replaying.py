@@ -16,9 +16,10 @@ from flujo_nb.engine.journal_image import is_at_or_below
 from flujo_nb.engine.outcomes import Aborted, AbortReason, RunStatus, status_of
 from flujo_nb.engine.run import Facility
 
+from .errors import without_digests
 from .front import Front
 from .going_on import node_to_run
-from .head import Entry
+from .head import Entry, last_of
 from .session import Session
 from .stored_keeper import StoredKeeper
 
@@ -30,7 +31,7 @@ class NotAsRecorded(FlujoError):
         first, *rest = str(error).splitlines() or [""]
         lines = [
             f"{entry.id} {entry.name} is not as it was recorded: {first}",
-            *(f"  {line}" for line in rest[:8]),
+            *(f"  {line}" for line in without_digests(rest)[:8]),
             f"  nothing has run; next: %flujo why {entry.id}, or  %flujo fork {entry.id}",
         ]
         super().__init__("\n".join(lines))
@@ -67,8 +68,8 @@ async def replay(front: Front, session: Session, entry: Entry, *, strict: bool) 
     keeper = session.keeper
     if not isinstance(keeper, StoredKeeper):
         raise UsageError(f"only what a store keeps can be replayed: the session is {keeper.place}")
-    later = next((one for one in session.entries if one.command.resumes == entry.id), None)
-    if later is not None:
+    later = last_of(entry, session.entries)
+    if later is not entry:
         raise UsageError(f"{entry.id} was gone on with by {later.id}: %flujo replay {later.id}")
     node, record = node_to_run(front, entry), entry.record
     if not record.has_data or (record.absent is not None and record.outcome.step is None):

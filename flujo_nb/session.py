@@ -151,7 +151,7 @@ class Session:
         return record
 
     def children(self, record: FrameRecord) -> Sequence[FrameRecord]:
-        """The records of the frames directly inside ``record``."""
+        """The records of the frames directly inside ``record``. Raises `ValueNotRead`."""
         return children_of(record, self.contexts)
 
     def all_inside(self, record: FrameRecord) -> Iterator[FrameRecord]:

@@ -21,7 +21,7 @@ from flujo_nb.engine.user_code import caught
 from .errors import unknown
 from .head import open_question
 from .keeper import MemoryKeeper
-from .notebook_place import NotebookPlace, default_path, make_folder, place_of
+from .notebook_place import NotebookPlace, default_path, make_folder, place_of, why_unfit
 from .session import MB, Session
 from .settings import AUTO, Flujo
 from .targets import Targets
@@ -74,6 +74,17 @@ class Sessions:
         if wanted == AUTO:
             return default_path(self.place)
         return Path(wanted).expanduser().absolute()
+
+    @property
+    def kept(self) -> str:
+        """Where the current session is kept, or will be when something is recorded."""
+        path, keeper = self.path, self.current.keeper
+        if self._is_settled or path is None:
+            return keeper.place
+        unfit = why_unfit(self.place.folder) if self._settings.store == AUTO else None
+        if unfit is not None:
+            return f"in memory only: {unfit}"
+        return f"in {path}, from the first frame on"
 
     @property
     def is_named(self) -> bool:
@@ -217,6 +228,7 @@ class Sessions:
             if store is not None:
                 await store.create(self.current)
         except StoreError as error:
+            self._is_settled = False  # a named store is asked for again by the next that records
             self._give_up(error)
         return self.current
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from IPython.core.error import UsageError
 
 from flujo_nb.engine.errors import ConfigurationError
 from flujo_nb.engine.step_config import Agent
-from flujo_nb.engine.steps import AnyPipeline, Node, Pipeline, is_node
+from flujo_nb.engine.steps import AnyPipeline, Node, Pipeline, Step, is_node
 from flujo_nb.engine.user_code import Raised, caught_inline
 
 from .errors import unknown
@@ -54,16 +54,15 @@ class Targets:
 
     def node_of(self, target: str | None) -> Node | None:
         """What ``target`` stands for, if all its names stand for something here."""
-        if target is None or self.missing(target, self._names) is not None:
+        if target is None or self.missing(target, self._names):
             return None
         node = caught_inline(self.resolve, target, self._names)
         return None if isinstance(node, Raised) else node
 
-    def missing(self, target: str, namespace: Mapping[str, object]) -> str | None:
-        """The first name in ``target`` that stands for nothing yet."""
-        names = [name.strip() for name in target.split(">>")]
-        known = (name in self.steps or is_node(namespace.get(name)) for name in names)
-        return next((name for name, found in zip(names, known, strict=True) if not found), None)
+    def missing(self, target: str, namespace: Mapping[str, object]) -> Sequence[str]:
+        """The names in ``target`` that stand for nothing yet, each once."""
+        names = dict.fromkeys(name.strip() for name in target.split(">>"))
+        return [one for one in names if one not in self.steps and not is_node(namespace.get(one))]
 
     def _named(self, name: str, namespace: Mapping[str, object]) -> Node:
         if name in self.steps:
@@ -88,6 +87,14 @@ def all_nodes(node: Node) -> list[Node]:
             found[one] = None
             left.extend(one.inner)
     return [*found, node]
+
+
+def is_stand_in(node: Node) -> bool:
+    """Whether ``node`` stands for one whose program is not at hand: there is nothing in it to run.
+
+    A frame that was read back has such a step.
+    """
+    return any(type(one) is Step and one.work is None for one in all_nodes(node))
 
 
 def is_agent(value: object) -> bool:

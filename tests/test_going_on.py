@@ -189,7 +189,9 @@ def test_an_edited_step_that_finished_stands_only_when_that_is_said(stored: Kern
     notebook.value("@step\ndef two(n: int) -> int:\n    return n + 1")
     error = notebook.error("%flujo resume f0")
     assert isinstance(error, UsageError) and "--keep" in str(error)
-    assert "+ return n + 1" in str(error) and "keep=True" not in str(error)
+    told = [" ".join(line.split()) for line in str(error).splitlines()]
+    assert "+ return n + 1" in told and "keep=True" not in str(error)
+    assert not any("code of" in line for line in told)
     assert len(notebook.session.entries) == 1
     notebook.value("@step\ndef odd(n: int) -> int:\n    return -n")
     assert notebook.card("%flujo resume f0 --keep").output == -4
@@ -277,3 +279,80 @@ def test_a_step_that_is_not_registered_is_named(stored: Kernels) -> None:
         error = notebook.error(f"%flujo {line}")
         assert isinstance(error, UsageError)
         assert "'odd' is not registered in this kernel: run the cell" in str(error)
+
+
+def test_all_that_is_not_registered_is_named_at_once(stored: Kernels) -> None:
+    stored.notebook.error("%flujo run two >> odd -i 2")
+    notebook = stored.restart()
+    notebook.value("del two, odd")
+    assert "'two', 'odd' are not registered" in str(notebook.error("%flujo resume"))
+
+
+def test_a_frame_that_was_read_back_is_nothing_to_run(stored: Kernels) -> None:
+    stored.notebook.card("%flujo run up >> two -i 1")
+    notebook = stored.restart()
+    notebook.value("del two")
+    notebook.card("%flujo back f0")  # now its record is in memory, without its steps
+    for line in ("fork f0", "fork f0/two", "replay f0"):
+        error = notebook.error(f"%flujo {line}")
+        assert isinstance(error, UsageError) and "'two' is not registered" in str(error)
+    for line in ("why f0", "why f0/two"):
+        told = repr(notebook.view(f"%flujo {line}"))
+        assert "not registered in this kernel" in told and "definition" not in told
+    notebook.value("@step\ndef two(n: int) -> int:\n    return 2 * n")
+    assert "definition" in repr(notebook.view("%flujo why f0"))
+    assert "Step two, definition" in repr(notebook.view("%flujo why f0/two"))
+
+
+def test_a_failure_behind_what_finished_names_resuming(kernels: Kernels) -> None:
+    notebook = kernels.notebook
+    assert "mend it and  %flujo resume f0  (" in str(notebook.error("%flujo run up >> odd -i 1"))
+    assert "mend it and run the cell again" in str(notebook.error("%flujo run odd -i 2"))
+
+
+def test_what_was_gone_on_with_names_where_to_go_on(kernels: Kernels) -> None:
+    notebook = kernels.notebook
+    notebook.error("%flujo run up >> odd -i 1")
+    notebook.error("%flujo resume f0")
+    notebook.error("%flujo resume f1")
+    assert "by f2: %flujo resume f2" in str(notebook.error("%flujo resume f0"))
+    if kernels.restarts:
+        assert "%flujo replay f2" in repr(notebook.view("%flujo why f0"))
+        assert "%flujo replay f2" in str(notebook.error("%flujo replay f0"))
+    notebook.value("@step\ndef odd(n: int) -> int:\n    return n")
+    notebook.card("%flujo resume")
+    assert "by f3, which completed" in str(notebook.error("%flujo resume f0"))
+
+
+def test_an_answer_that_is_no_json_is_told_as_that(kernels: Kernels) -> None:
+    kernels.notebook.error("%flujo run judge -i 1")
+    notebook = kernels.restart()
+    error = notebook.error("%%flujo resume\n{'ok': True}")
+    assert isinstance(error, UsageError) and "is no JSON" in str(error) and "--with" in str(error)
+
+
+def test_a_frame_is_shown_though_what_is_inside_is_of_a_class_that_is_not_here(
+    stored: Kernels,
+) -> None:
+    notebook = stored.notebook
+    notebook.value("told = Step.from_callable(lambda one: one.why, name='told')")
+    notebook.error("%flujo run judge >> told -i 1")
+    notebook.card("%flujo resume --with {'ok': True, 'why': 'good'}")
+    notebook = stored.restart()
+    notebook.value("del Verdict, judge")
+    card = notebook.card("%flujo show f1")
+    assert card.output == "good" and "run the cell that defines Verdict" in repr(card)
+    assert "run the cell that defines Verdict" in repr(notebook.view("%flujo why f1"))
+    error = notebook.error("%flujo show f1/judge")
+    assert isinstance(error, UsageError) and "Verdict" in str(error)
+
+
+def test_status_tells_of_an_open_question_and_of_the_way_back(kernels: Kernels) -> None:
+    kernels.notebook.card("%flujo run up -i 1")
+    kernels.notebook.error("%flujo run ask")
+    notebook = kernels.restart()
+    told = repr(notebook.view("%flujo"))
+    assert "f1 ask: Publish?" in told
+    assert ("none: %flujo back f0" in told) is kernels.restarts
+    notebook.card("%flujo resume --with True")
+    assert "Publish?" not in repr(notebook.view("%flujo"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -11,6 +13,7 @@ import pytest
 from IPython.core.error import UsageError
 
 from flujo_nb.engine.store.sqlite import SqliteStore
+from flujo_nb.sessions import StoreUnusable
 from tests.durable import Open, opener, said
 
 SEED = "%%flujo step seed -i [1, 2]\ndef seed(x):\n    return x"
@@ -242,6 +245,64 @@ def test_what_is_not_saved_is_said_and_is_here_until_the_kernel_ends(kernels: Op
             assert isinstance(error, UsageError)
             assert "run its cell (%%flujo step lock) again" in str(error)
         assert notebook.session.head is None
+
+
+def test_frames_and_cards_offer_nothing_that_is_gone(kernels: Open) -> None:
+    with kernels() as notebook:
+        notebook.card(LOCK.replace("lock(x)", "lock()"))
+    with kernels() as notebook:
+        assert "live only" in repr(notebook.view("%flujo frames"))
+        assert "%flujo back f0" not in repr(notebook.card("%flujo show f0"))
+
+
+def test_before_the_first_frame_the_place_is_told_where_it_will_be(
+    kernels: Open, tmp_path: Path
+) -> None:
+    with kernels() as notebook:
+        for line in ("", "session", "doctor"):
+            told = repr(notebook.view(f"%flujo {line}"))
+            assert f"in {tmp_path / '.flujo/flujo.db'}, from the first frame on" in told
+            assert "in memory" not in told
+        notebook.run("%config Flujo.store = None")
+        assert "in memory only" in repr(notebook.view("%flujo session"))
+
+
+def test_a_session_whose_kernel_was_killed_is_free(kernels: Open, tmp_path: Path) -> None:
+    code = (
+        "import os, signal\nfrom tests.notebook import fresh_notebook\n"
+        "with fresh_notebook() as notebook:\n"
+        f"    notebook.run({SEED!r})\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    here = Path(__file__).parents[1]
+    subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(here), "JPY_SESSION_NAME": ""},
+        check=False,
+    )
+    with kernels(None) as notebook:
+        told = repr(notebook.view("%flujo session list"))
+        assert "its kernel has ended" in told and "at work" not in told
+        assert "%flujo session use session_" in told
+        assert "which has ended" in repr(notebook.view("%flujo doctor"))
+
+
+def test_a_named_store_that_cannot_be_used_stays_an_error(kernels: Open, tmp_path: Path) -> None:
+    (tmp_path / "mine.db").write_text("no database " * 99)
+    with kernels() as notebook:
+        notebook.run(SEED)
+        notebook.run("%config Flujo.store = 'mine.db'")
+        for line in ("%flujo session new", "%flujo run seed -i [1]"):
+            assert isinstance(notebook.error(line), StoreUnusable)
+        assert notebook.session.entries == []
+
+
+def test_doctor_tells_of_a_store_that_was_removed(kernels: Open, tmp_path: Path) -> None:
+    with kernels() as notebook:
+        notebook.run(SEED)
+        shutil.rmtree(tmp_path / ".flujo")
+        assert "was removed" in repr(notebook.view("%flujo doctor"))
 
 
 def test_old_sessions_are_removed_and_that_is_said(

@@ -95,8 +95,9 @@ class FrameView:
 
     @property
     def duration(self) -> str:
-        """The duration for people."""
-        return duration_text(self.duration_s)
+        """The duration for people; nothing where the kernel's end cut the frame off."""
+        is_cut_off = self.status is RunStatus.INTERRUPTED and not self.duration_s
+        return "" if is_cut_off else duration_text(self.duration_s)
 
     @property
     def can_go_on(self) -> bool:

@@ -14,6 +14,7 @@ from flujo_nb.engine.errors import StoreError
 from flujo_nb.engine.user_code import Raised, caught_inline
 from flujo_nb.front import Front
 from flujo_nb.notebook_place import why_unfit
+from flujo_nb.sizes import size_text
 from flujo_nb.widgets.view_model import clipped, short
 
 from .command import Command
@@ -34,7 +35,7 @@ def _notebook(front: Front) -> Iterator[tuple[str, str]]:
     place = front.sessions.place
     named = "the front end does not name it: each kernel begins a new session"
     yield "notebook", named if place.notebook is None else str(place.notebook)
-    yield "session", f"{front.session.run_id}, {front.session.keeper.place}"
+    yield "session", f"{front.session.run_id}, {front.sessions.kept}"
 
 
 def _store(front: Front) -> Iterator[tuple[str, str]]:
@@ -44,7 +45,12 @@ def _store(front: Front) -> Iterator[tuple[str, str]]:
     if path is None:
         yield "store", "none: Flujo.store is None"
         return
+    store = front.sessions.store
     if not path.exists():
+        if store is not None and store.path == path:
+            yield "store", f"{path} was removed: what is recorded now ends with this kernel"
+            yield "", "%flujo session new makes another one"
+            return
         unfit = None if front.sessions.is_named else why_unfit(front.sessions.place.folder)
         yield (
             "store",
@@ -52,7 +58,10 @@ def _store(front: Front) -> Iterator[tuple[str, str]]:
         )
         return
     found = look_at(path)
-    readable = f"{found.runs} runs and {found.rows} rows can be read"
+    readable = f"{_counted(found.runs, 'run')} and {_counted(found.rows, 'row')} can be read"
+    log = Path(f"{path}-wal")
+    if log.exists() and log.stat().st_size:
+        readable += f", without the {size_text(log.stat().st_size)} of its write-ahead log"
     if found.fault is None:
         yield "store", f"{path}: whole, {readable}"
     else:
@@ -65,12 +74,22 @@ async def _owners(front: Front) -> list[tuple[str, str]]:
     try:
         listed = await front.sessions.listed()
     except StoreError as error:
-        return [("store", " ".join(str(error).split()))]
+        said = " ".join(str(error).split())
+        return [] if said in front.sessions.kept else [("store", said)]
+    from flujo_nb.engine.store.owners import is_dead  # noqa: PLC0415  # with the store
+
     return [
-        ("owner", f"{one.run.run_id}: {one.run.owner}")
+        (
+            "owner",
+            f"{one.run.run_id}: {one.run.owner}{', which has ended' * is_dead(one.run.owner)}",
+        )
         for one in listed
         if one.run.owner is not None
     ]
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _kernel(front: Front) -> Iterator[tuple[str, str]]:

@@ -6,11 +6,12 @@ import inspect
 
 from flujo_nb.command_line import Parsed
 from flujo_nb.display import View, preview_text, table_view
+from flujo_nb.engine.outcomes import RunStatus
 from flujo_nb.engine.steps import Node, Pipeline, name_of
 from flujo_nb.engine.usage import Quota
 from flujo_nb.front import Front
-from flujo_nb.head import Entry
-from flujo_nb.session import MB
+from flujo_nb.head import Entry, last_of
+from flujo_nb.session import MB, Session
 from flujo_nb.sizes import size_text
 from flujo_nb.widgets.view_model import clipped, duration_text, short
 
@@ -28,10 +29,9 @@ async def status(front: Front, parsed: Parsed, body: str) -> View:
 def status_view(front: Front) -> View:
     """Where the session stands."""
     session = front.session
-    head = session.head
     spent = session.total.spent
     rows = [
-        ("HEAD", "none yet" if head is None else f"{head.id} {head.name}"),
+        ("HEAD", _head_line(session)),
         ("frames", str(len(session.entries))),
         ("steps", ", ".join(session.steps) or "none yet"),
         ("context", _context_line(front)),
@@ -42,8 +42,13 @@ def status_view(front: Front) -> View:
     budget = _budget_line(session.quota)
     if budget:
         rows.append(("budget", budget))
+    open_ones = (one for one in reversed(session.entries) if one.status is RunStatus.PAUSED)
+    asks = next((one for one in open_ones if last_of(one, session.entries) is one), None)
     failed = session.failed_after_head()
-    if failed is not None:
+    if asks is not None:
+        question = " ".join((asks.ended.feedback or "a question").split())
+        rows.insert(1, ("waits", f"{asks.id} {asks.name}: {clipped(question, _WIDTH)}"))
+    if failed is not None and failed is not asks:
         rows.insert(1, ("after it", f"{failed.id} {failed.name} {failed.status.value}"))
     following = (
         ["%flujo frames", "%flujo steps", "%flujo help"]
@@ -54,6 +59,14 @@ def status_view(front: Front) -> View:
         ]
     )
     return table_view(session.run_id, ("", ""), rows, following)
+
+
+def _head_line(session: Session) -> str:
+    head = session.head
+    if head is not None:
+        return f"{head.id} {head.name}"
+    standing = [one.id for one in session.entries if one.succeeded]
+    return f"none: %flujo back {standing[-1]} goes on from there" if standing else "none yet"
 
 
 def _budget_line(quota: Quota) -> str:
@@ -85,11 +98,8 @@ def _memory_line(front: Front) -> str:
 
 def _kept_line(front: Front) -> str:
     store = front.sessions.store
-    size = "" if store is None else f" ({size_text(store.size)})"
-    if front.session.entries or front.session.keeper.is_stored:
-        return f"{front.session.keeper.place}{size}"
-    path = front.sessions.path
-    return "in memory only" if path is None else f"in {path}, from the first frame on"
+    has_size = store is not None and front.session.keeper.is_stored
+    return f"{front.sessions.kept}{f' ({size_text(store.size)})' if store and has_size else ''}"
 
 
 async def frames(front: Front, parsed: Parsed, body: str) -> View:
@@ -106,16 +116,18 @@ async def frames(front: Front, parsed: Parsed, body: str) -> View:
 def _frame_row(front: Front, entry: Entry) -> tuple[str, ...]:
     """A frame in one line. Nothing is read back for it."""
     session = front.session
-    shown = entry.ended.feedback or "saved"
+    saved = "live only: it was not saved" if entry.ended.saved.live_only else "saved"
+    shown = entry.ended.feedback or saved
     if session.recaller.shelf.get(entry.id) is not None:
         view = front.view(entry.id)
         told = view.background[0] if view.background else preview_text(view.output)
         shown = told or view.feedback or ""
+    is_cut_off = entry.status is RunStatus.INTERRUPTED and not entry.ended.duration_s
     return (
         entry.id,
         entry.name,
         entry.status.value,
-        duration_text(entry.ended.duration_s),
+        "" if is_cut_off else duration_text(entry.ended.duration_s),
         f"← {entry.origin}",
         clipped(shown, _WIDTH),
         "HEAD" if entry is session.head else "",

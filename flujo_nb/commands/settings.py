@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from flujo_nb.command_line import Option, Parsed
 from flujo_nb.display import View, table_view
 from flujo_nb.engine.errors import RunHeld, StoreError
+from flujo_nb.engine.stores import StoredRun
 from flujo_nb.errors import unknown
 from flujo_nb.front import Front
 from flujo_nb.session import Session
@@ -82,7 +83,7 @@ def _shown(front: Front) -> View:
     rows = [
         ("context", "none" if context is None else short(context)),
         ("resources", "none" if resources is None else type(resources).__name__),
-        ("kept", kept.keeper.place),
+        ("kept", front.sessions.kept),
     ]
     store = front.sessions.store
     if store is not None and kept.keeper.is_stored:
@@ -106,11 +107,12 @@ async def _listed(front: Front) -> View:
             one.about.name or "",
             f"{duration_text(max(now - one.run.updated_at, 0))} ago",
             size_text(one.run.size),
-            "this one" if one.run.run_id == current else _held_by(one.run.owner),
+            "this one" if one.run.run_id == current else _held_by(one.run),
         )
         for one in found
     ]
-    following = [f"%flujo session use {row[0]}" for row in rows if not row[4]][:1]
+    free = [one.run.run_id for one in found if one.run.run_id != current and not _is_held(one.run)]
+    following = [f"%flujo session use {one}" for one in free][:1]
     following += [f"%flujo session list {row[0]}" for row in rows if row[0] != current][:1]
     header = ("session", "notebook", "touched", "size", "")
     if not rows:
@@ -119,8 +121,17 @@ async def _listed(front: Front) -> View:
     return table_view(count, header, rows, (*following, "%flujo session new"))
 
 
-def _held_by(owner: object) -> str:
-    return "" if owner is None else f"at work in {owner}"
+def _is_held(run: StoredRun) -> bool:
+    """Whether another process has the session, as far as is known."""
+    from flujo_nb.engine.store.owners import is_dead  # noqa: PLC0415  # with the store
+
+    return run.owner is not None and not is_dead(run.owner)
+
+
+def _held_by(run: StoredRun) -> str:
+    if run.owner is None:
+        return ""
+    return f"at work in {run.owner}" if _is_held(run) else "its kernel has ended"
 
 
 async def _frames_of(front: Front, run_id: str) -> View:
@@ -131,7 +142,12 @@ async def _frames_of(front: Front, run_id: str) -> View:
         for one in found.entries
     ]
     header = ("frame", "name", "status", "input", "output")
-    return table_view(run_id, header, rows, (f"%flujo session use {run_id}",))
+    following = "%flujo frames"
+    if found is not front.session:
+        listed = await front.sessions.listed()
+        held = any(_is_held(one.run) for one in listed if one.run.run_id == run_id)
+        following = f"%flujo {'replay' if held else 'session use'} {run_id}"
+    return table_view(run_id, header, rows, (following,))
 
 
 def _output(session: Session, frame_id: str) -> str:

@@ -10,11 +10,14 @@ from IPython.core.error import UsageError
 from flujo_nb.command_line import Option, Parsed
 from flujo_nb.display import View, table_view
 from flujo_nb.engine.digests import definition_of
+from flujo_nb.engine.errors import ValueNotRead
 from flujo_nb.engine.record import FrameRecord
+from flujo_nb.engine.steps import Node, name_of
 from flujo_nb.engine.user_code import Raised, caught_inline
 from flujo_nb.front import Front
-from flujo_nb.head import line_of
+from flujo_nb.head import last_of, line_of
 from flujo_nb.session import Session
+from flujo_nb.targets import all_nodes, is_stand_in
 from flujo_nb.widgets.view_model import clipped, short
 
 from .command import Command, only_word
@@ -35,11 +38,17 @@ async def why(front: Front, parsed: Parsed, body: str) -> View:
         frame_id = newest.id
     record = session.record(frame_id)
     rows = [*_lineage(session, record), *_definition(session, record)]
-    rows += [("decided", told) for told in _decisions(session, record)]
+    try:
+        rows += [("decided", told) for told in _decisions(session, record)]
+    except ValueNotRead as error:
+        rows.append(("inside", f"not shown: {error}"))
     if record.outcome.attempts > 1:
         rows.append(("attempts", str(record.outcome.attempts)))
     rows += _kept(session, record)
-    following = (f"%flujo show {record.id}", f"%flujo replay {record.id.partition('/')[0]}")
+    following = [f"%flujo show {record.id}"]
+    if session.keeper.is_stored:
+        last = last_of(session.entry_of(record.id), session.entries)
+        following.append(f"%flujo replay {last.id}")
     return table_view(f"{record.id} {record.name}", ("", ""), rows, following)
 
 
@@ -58,7 +67,7 @@ def _lineage(session: Session, record: FrameRecord) -> Iterator[tuple[str, str]]
 
 
 def _definition(session: Session, record: FrameRecord) -> Iterator[tuple[str, str]]:
-    node = record.outcome.step or session.targets.node_of(record.name)
+    node = _node_of(session, record)
     if node is None:
         yield "step", f"{record.name}: not registered in this kernel; run the cell that defines it"
         return
@@ -69,6 +78,18 @@ def _definition(session: Session, record: FrameRecord) -> Iterator[tuple[str, st
     yield "step", f"{type(node).__name__} {record.name}, definition {taken.digest[:12]}"
     yield "tracked", _named(taken.tracked)
     yield "not tracked", _named(taken.untracked)
+
+
+def _node_of(session: Session, record: FrameRecord) -> Node | None:
+    """What the frame ran; where that is not at hand, what stands for it now."""
+    node = record.outcome.step
+    if node is not None and not is_stand_in(node):
+        return node
+    entry = session.entry_of(record.id)
+    whole = session.targets.node_of(entry.command.target or entry.name)
+    if whole is None or record.id == entry.id:
+        return whole
+    return next((one for one in all_nodes(whole) if name_of(one) == record.name), None)
 
 
 def _named(names: tuple[str, ...]) -> str:
@@ -90,6 +111,10 @@ def _decisions(session: Session, record: FrameRecord) -> Iterator[str]:
 
 def _kept(session: Session, record: FrameRecord) -> Iterator[tuple[str, str]]:
     entry = session.entry_of(record.id)
+    if record.id != entry.id:  # what follows is told of the command's frame
+        if record.absent is not None:
+            yield "not here", record.absent
+        return
     if entry.command.resumes is not None:
         yield "resumed", f"it went on with {entry.command.resumes}: what had finished there stands"
     if entry.command.forks is not None:
@@ -128,7 +153,7 @@ async def replay(front: Front, parsed: Parsed, body: str) -> View:
         for one in done
     ]
     ran = "only steps that are declared pure have run" if strict else "nothing has run"
-    title = f"replayed {wanted}: all is as recorded, {ran}"
+    title = f"replayed {wanted.partition('/')[0]}: all is as recorded, {ran}"
     last = entries[-1].id if entries else "f0"
     return table_view(title, ("frame", "name", "status", "frames"), rows, (f"%flujo why {last}",))
 

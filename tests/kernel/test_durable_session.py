@@ -98,7 +98,7 @@ def test_a_question_is_answered_after_the_kernel_was_killed_and_nothing_runs_twi
     killed(kernel)
     kernel = start()
     kernel.check(LOAD)
-    assert "run the cell that defines it" in kernel.run("%flujo resume f0 --with True").stderr
+    assert "run the cells that define them" in kernel.run("%flujo resume f0 --with True").stderr
     kernel.check(ASKING)
     assert "completed" in (kernel.check("%%flujo resume\ntrue").result or "")
     assert kernel.check("print(flujo.head.id, flujo.head.output)").stdout == "f1 2\n"
