@@ -30,6 +30,9 @@ Work = Callable[[sqlite3.Connection], T]
 
 _FIRST_PAUSE_S = 0.001
 _LONGEST_PAUSE_S = 0.05
+LOOK_S = 1.0
+"""How often, in seconds, a file that is written to is looked at: somebody may have removed it."""
+
 _SLOW_S = 0.005
 
 
@@ -58,6 +61,7 @@ class Database:
         self._reading = threading.Lock()
         self._writer: sqlite3.Connection | None = open_file(path, durability, busy_timeout_s)
         self._inode = path.stat().st_ino
+        self._look_again_s = 0.0
 
     def write_at_once(self, statement: str, values: tuple[Bound, ...]) -> int | None:
         """Execute one statement and commit it; how many rows it wrote.
@@ -69,6 +73,7 @@ class Database:
             or self._writer is None
             or self._commit_s > _SLOW_S
             or self._process != os.getpid()
+            or time.monotonic() > self._look_again_s
             or not self._mutex.acquire(blocking=False)
         ):
             return None
@@ -185,6 +190,7 @@ class Database:
             raise StoreFailed(
                 f"{self.path} is no longer the file that was opened. Open the store again."
             )
+        self._look_again_s = time.monotonic() + LOOK_S
         if self._writer is None:
             self._writer = open_file(self.path, self._durability, 0.0)
         return self._writer

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from flujo_nb.engine.errors import StoreBusy, StoreError, StoreFailed
+from flujo_nb.engine.store import database
 from flujo_nb.engine.store.sqlite import SqliteStore
 from flujo_nb.engine.stores import Lease
 from tests.engine.fakes import Wait
@@ -306,3 +307,20 @@ def test_what_sqlite_cannot_hold_is_refused_with_the_path(path: Path, wait: Wait
         await store.aclose()
 
     wait(work())
+
+
+def test_a_file_that_was_removed_is_missed_by_the_next_row_but_for_a_moment(
+    path: Path, monkeypatch: pytest.MonkeyPatch, wait: Wait
+) -> None:
+    monkeypatch.setattr(database, "LOOK_S", -1.0)
+
+    async def main() -> None:
+        store = SqliteStore(path)
+        lease = await store.create("r", b"{}", ME)
+        await store.append(lease, [row(1)], {})
+        take_away(path)
+        with pytest.raises(StoreFailed, match="out of reach"):
+            await store.append(lease, [row(2)], {})
+        await store.aclose()
+
+    wait(main())
