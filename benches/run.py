@@ -24,6 +24,7 @@ from benches.containers import (  # noqa: E402
     memory_figures,
     sleeping_figures,
 )
+from benches.durable import commit_figures, durable_figures  # noqa: E402
 from benches.engine import context_figures, one_step_figures, sequence_figures  # noqa: E402
 from benches.harness import Figure, WrongResult, table  # noqa: E402
 from benches.processes import import_figures, load_figures  # noqa: E402
@@ -38,6 +39,8 @@ BENCHES: Sequence[Callable[[], Sequence[Figure]]] = (
     context_figures,
     beside_figures,
     memory_figures,
+    commit_figures,
+    durable_figures,
     import_figures,
     load_figures,
     cell_figures,

@@ -10,7 +10,6 @@ import pytest
 
 from benches.containers import fan_out_of, loop_of
 from benches.durable import (
-    MOST,
     MOST_AT_ONCE,
     MOST_HELD_MS,
     MOST_RESUMING_S,
@@ -42,13 +41,14 @@ def least(measure: Callable[[], float], wanted: float, tries: int = 6) -> float:
 CASES: dict[str, Callable[[int], Case]] = {"sequence": sequence_of, "loop": loop_of}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("make", CASES.values(), ids=CASES)
 def test_a_step_that_a_power_cut_leaves_costs_little_more_than_its_commit(
     make: Callable[[int], Case],
 ) -> None:
-    """Short runs in turn: what a sync costs here changes from one tenth of a second to the next."""
-    case = make(150)
-    assert least(lambda: compared(case, "full", passes=7), MOST, tries=12) <= MOST
+    """The goal is 1.3 (``benches/README.md``); a gate leaves room for what else uses the disk."""
+    case = make(400)
+    assert least(lambda: compared(case, "full", passes=5), 1.5) <= 1.5
 
 
 @pytest.mark.parametrize("make", CASES.values(), ids=CASES)
@@ -60,6 +60,7 @@ def test_a_step_that_the_death_of_its_process_leaves_costs_two_commits(
     assert least(lambda: compared(case, "normal", passes=9), 2.5) <= 2.5
 
 
+@pytest.mark.thorough
 def test_frames_in_flight_together_share_commits() -> None:
     case = fan_out_of(500)
     found = least(lambda: compared(case, "full", at_once=True, passes=3), MOST_AT_ONCE)
