@@ -12,7 +12,7 @@ from typing import TypeAlias, cast
 from pydantic import BaseModel
 
 from .background_task_manager import BackgroundTaskManager
-from .durable_runs import Asked, DurableRuns
+from .durable_runs import INPUT_GONE, Asked, DurableRuns
 from .errors import (
     ReplayMismatch,
     ResumeError,
@@ -145,7 +145,9 @@ class DurableRunner:
         Raises `RunInputMismatch`.
         """
         noted = self._runs.asked(journal)
-        if "data" in noted:
+        if noted.get("data") is INPUT_GONE:
+            data = INPUT_GONE if data is None else data
+        elif "data" in noted:
             self._runs.check_input(journal, noted["data"], data)
             data = noted["data"]
         context = cast(BaseModel, noted["context"]) if "context" in noted else None
@@ -243,9 +245,9 @@ class DurableRunner:
         except BaseException:  # also when the loop ends, and the tasks with it
             await self._runs.leave(journal, status)
             raise
-        if answered or not await self._runs.leave(journal, status, pauses):
-            if go_on is not None:
-                await go_on()
+        goes_on = answered or not await self._runs.leave(journal, status, pauses)
+        if goes_on and go_on is not None:
+            await go_on()
 
     async def _once(
         self,
@@ -256,6 +258,7 @@ class DurableRunner:
         hooks: tuple[Hook, ...],
     ) -> PipelineResult:
         core, image = self._walker.core, journal.image
+        journal.gave_unsaved |= request.data is INPUT_GONE
         facilities = core.facilities_of(request.node, context) | Facility.JOURNAL
         if journal.replaying:
             facilities &= ~Facility.REFERENCES  # nothing of others is asked

@@ -24,14 +24,14 @@ from .errors import (
 )
 from .execution_dispatcher import work_of
 from .journal import Decision
-from .journal_image import CRASHED, MOST_RESUMES, began_at
+from .journal_image import CRASHED, MOST_RESUMES, Image, began_at, kept_rows
 from .outcome_codec import tree_of, withheld
 from .outcomes import RunStatus
 from .path import FramePath
 from .recall import edited
 from .recorded_run import PATCH, Persist
 from .results import Pause
-from .resuming import choose_pause, wanted_by
+from .resuming import choose_pause, schema_of, wanted_by
 from .step_config import JSONValue
 from .step_definitions import StepDefinitions
 from .steps import AnyStep, Node, name_of
@@ -41,11 +41,15 @@ from .store.secrets import SecretBook, secrets_of
 from .store.type_table import TypeTable
 from .stored_journal import StoredJournal
 from .stores import Lease, Row, RowKind, Source, Store, StoredRun
+from .unsaved import LivePart, Unsaved
 from .usage import UsageLimits
 from .values import shown
 
 REQUEST = "request"
 """The decision that holds what a run was asked for with: its input, and the context it began on."""
+
+INPUT_GONE = Unsaved("", LivePart("the run's input", "unknown", "give it again, as data"))
+"""Stands for the input of a run that could not be saved."""
 
 SET_ASIDE = "set_aside"
 """The status of a run whose resumes came to nothing."""
@@ -140,12 +144,13 @@ class DurableRuns:
                     f"anything more was recorded, the last time after {_last(journal)}. Look at "
                     "what it does next, then resume it with anyway=True"
                 )
+            journal.define(self._nodes)  # in one row, before each is looked at
             self.check_definitions(journal)
             status = CRASHED if crashed else None
-            journal.writer.note(RowKind.RESUMED, "", status=status)
-            if not self.asked(journal):
+            noted = b'{"keep":true}' if keep else b"{}"
+            journal.writer.note(RowKind.RESUMED, "", noted, status=status)
+            if journal.decision(_ROOT, REQUEST) is None:
                 journal.decide(_ROOT, REQUEST, Decision(self._noted(asked)))
-            journal.define(self._nodes)
             await journal.writer.commit()
         except BaseException:
             if journal.writer.lease is not None:
@@ -200,9 +205,14 @@ class DurableRuns:
         return noted
 
     def asked(self, journal: StoredJournal) -> Mapping[str, object]:
-        """What a run was begun with: its ``data`` and its ``context``, as far as noted."""
+        """What a run was begun with: its ``data`` and its ``context``, as far as noted.
+
+        ``data`` that could not be saved is marked as gone.
+        """
         noted = journal.decision(_ROOT, REQUEST)
-        return {} if noted is None else cast(Mapping[str, object], noted.value)
+        if noted is None:
+            return {}
+        return {"data": INPUT_GONE, **cast(Mapping[str, object], noted.value)}
 
     def check_definitions(self, journal: StoredJournal) -> None:
         """Raise `DefinitionChanged` when steps were edited whose outcomes are recorded."""
@@ -269,7 +279,7 @@ class DurableRuns:
         schema = cast(Mapping[str, JSONValue] | None, asked["schema"])
         named = [node for node in self._nodes if name_of(node) == row.name]
         # Several steps of a name may ask for different things.
-        step = next((node for node in named if schema_of(node) == schema), None)
+        step = next((node for node in named if schema_of(node) == schema), next(iter(named), None))
         return Pause(FramePath.parse(row.path), str(asked["message"]), schema, step)
 
     async def fork(
@@ -277,17 +287,20 @@ class DurableRuns:
     ) -> StoredJournal:
         """The journal of a new run that has all that finished before the frame at ``at`` began.
 
-        Raises `NoSuchRun`, `RunExists`, `ResumeError` when nothing is recorded at ``at``, and
-        `ValueNotSaved` for its patch.
+        Raises `NoSuchRun`, `RunExists`, `ResumeError` when nothing is recorded at ``at``,
+        `DefinitionChanged` for steps that it would keep, and `ValueNotSaved` for its patch.
         """
         if patch is not None:
             self._codec.encode(patch, "patch")
         origin = self.look(run_id)
-        upto = began_at(origin.all_rows(), at)
+        rows = origin.all_rows()
+        upto = began_at(rows, at)
         if upto is None:
             known = ", ".join(list(origin.image.finished)[:20]) or "nothing"
             raise ResumeError(f"nothing is recorded at {at!r} in run {run_id}; there is {known}")
         source = Source(run_id, upto)
+        origin.image = Image(kept_rows(rows, source))
+        self.check_definitions(origin)
         about = self.store.run(run_id).about
         lease = await self.store.create(new_id, about, self._owner, source)
         journal = self._journal(new_id, lease, source)

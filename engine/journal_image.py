@@ -175,19 +175,20 @@ def began_at(rows: Sequence[Row], at: str) -> int | None:
 
 
 def kept_rows(rows: Sequence[Row], source: Source) -> Sequence[Row]:
-    """The rows that a fork begins with: the final ends and the decisions before it.
+    """The rows that a fork begins with: the final ends, their attempts, the decisions before it.
 
     Frames around the one that was forked have not ended by then, so nothing of them is kept but
     what they decided. What may run once only, and did or may have, is in doubt in the fork.
     """
     before = [row for row in rows if row.seq <= source.upto]
     image = Image(before)
+    known = {path for path, row in image.finished.items() if image.is_final(row)}
     kept = [
         row
         for row in before
-        if row.kind == RowKind.DECISION or (row.kind == RowKind.FINISHED and image.is_final(row))
+        if row.kind == RowKind.DECISION
+        or (row.path in known and (row.kind == RowKind.ATTEMPT or image.finished[row.path] is row))
     ]
-    known = {row.path for row in kept if row.kind == RowKind.FINISHED}
     whole = Image(rows)
     for row in whole.finished.values():
         if row.status == "failure" and not whole.is_in_doubt(row.path):

@@ -145,7 +145,9 @@ class OutcomeCodec:
             case Failure():
                 self._failure(body, outcome)
             case Paused():
-                asked = {"message": withheld(outcome.message), "schema": outcome.schema}
+                code = _json({"schema": outcome.schema}).decode()
+                schema = outcome.schema if looks_like(code) is None else None  # a default, say
+                asked = {"message": withheld(outcome.message), "schema": schema}
                 body.add(b"q", _json(asked))
             case Aborted():
                 told = {"reason": outcome.reason.value, "message": withheld(outcome.message)}
@@ -209,7 +211,7 @@ class OutcomeCodec:
             "message": withheld(message_of(error)),
             "feedback": withheld(failure.feedback),
             "kind": failure.kind.value,
-            "traceback": withheld(_told(error)),
+            "traceback": _told(error),
         }
         body.add(b"e", _json(told))
         if failure.output is not None:
@@ -359,7 +361,8 @@ def _told(error: BaseException) -> str:
     if isinstance(error, RecordedError):
         return error.told
     told = caught_inline(traceback.format_exception, error)
-    return "" if isinstance(told, Raised) else "".join(told)[-MAX_TRACEBACK:]
+    # Looked at as a whole: a cut may take off what a key is known by.
+    return "" if isinstance(told, Raised) else withheld("".join(told))[-MAX_TRACEBACK:]
 
 
 def withheld(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import NamedTuple, cast
 
 from pydantic_core import from_json
 
+from .context import HumanAnswer
 from .errors import ValueNotSaved
 from .journal import Decision, Journal
 from .journal_image import Image, is_at_or_below, kept_rows
@@ -62,6 +63,7 @@ class RecordedRun(Journal):
     """
 
     __slots__ = (
+        "_kept_answers",
         "_known_answers",
         "_live",
         "_outcomes_codec",
@@ -105,6 +107,7 @@ class RecordedRun(Journal):
         self._live: dict[str, FrameOutcome] = {}
         self._redone: set[str] = set()
         self._known_answers: Mapping[str, bytes] = {}
+        self._kept_answers: Sequence[HumanAnswer] = ()
         self.forget()
 
     def read(self, below: FramePath | None = None) -> None:
@@ -122,6 +125,28 @@ class RecordedRun(Journal):
             ]
         self._take(Image(rows))
         self.take_answers(self.store.answers(self.run_id))
+        origin = None if below is not None else self._origin()
+        if origin is not None:
+            origin.read()
+            kept = origin.hitl_history
+            self._kept_answers = [one for one in kept if self._began_with(one.path)]
+
+    def _origin(self) -> RecordedRun | None:
+        """The run that this one was forked from."""
+        if self.source is None:
+            return None
+        stored = self.store.run(self.source.run_id)
+        return RecordedRun(self.store, stored.run_id, self.codec, source=stored.source)
+
+    def _began_with(self, path: str) -> bool:
+        """Whether a fork has the frame at ``path`` of the run that it was forked from."""
+        row = self.image.finished.get(path)
+        return row is not None and self.source is not None and row.seq <= self.source.upto
+
+    @property
+    def hitl_history(self) -> Sequence[HumanAnswer]:
+        """The answers, in the order in which they came; a fork has those to frames that it kept."""
+        return [*self._kept_answers, *super().hitl_history]
 
     def forget(self) -> None:
         """Drop what was read: frames that begin now are new ones."""
@@ -135,11 +160,10 @@ class RecordedRun(Journal):
     def all_rows(self) -> Sequence[Row]:
         """The rows that the run began with, if it was forked, and its own."""
         own = self.store.rows(self.run_id)
-        if self.source is None:
+        origin = self._origin()
+        if origin is None or self.source is None:
             return own
-        origin = self.store.run(self.source.run_id)
-        before = RecordedRun(self.store, origin.run_id, self.codec, source=origin.source)
-        return [*kept_rows(before.all_rows(), self.source), *own]
+        return [*kept_rows(origin.all_rows(), self.source), *own]
 
     def take_answers(self, answers: Mapping[str, bytes]) -> None:
         """Take in the answers that the store holds; those already taken stand."""
@@ -256,12 +280,11 @@ class RecordedRun(Journal):
 
     def outcome_in_source(self, path: FramePath) -> FrameOutcome | None:
         """How the frame at ``path`` ended in the run that this one was forked from."""
-        if self.source is None:
+        origin = self._origin()
+        if origin is None:
             return None
-        origin = self.store.run(self.source.run_id)
-        before = RecordedRun(self.store, origin.run_id, self.codec, source=origin.source)
-        before.read()
-        return before.outcome_at(path)
+        origin.read()
+        return origin.outcome_at(path)
 
     def unvisited(self) -> Sequence[str]:
         """The recorded frames that this walk did not come to, nor to one that holds them."""

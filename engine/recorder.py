@@ -21,7 +21,7 @@ from .policy import Call
 from .recall import check_decided, check_same_end, not_recorded, recalled
 from .recorded_run import Begun
 from .run import Facility
-from .step_kinds import BranchingStep, CacheStep, MapStep
+from .step_kinds import CacheStep
 from .steps import AnyStep, name_of
 from .stored_journal import StoredJournal
 from .unsaved import check_is_there
@@ -77,7 +77,7 @@ class Recorder:
                 return await _replayed(frame, proceed, begun, known)
             if known is not None:
                 return await _restored(frame, known)
-            if journal.gave_unsaved:
+            if journal.gave_unsaved and not frame.step.is_sequence:  # its first step may stand
                 check_is_there(frame.data)
             if journal.image.inputs:
                 check_decided(journal, begun, frame)
@@ -220,10 +220,10 @@ def tells_the_end(frame: AnyFrame) -> bool:
 
 
 def _is_patched(frame: AnyFrame, journal: Journal | None) -> bool:
-    """Whether the fork that began the run changed the frame: what is inside was given something
-    else than the frame was, if it ran at all."""
-    forked = isinstance(journal, StoredJournal) and journal.source is not None
-    return forked and journal.patch_at(frame.path) is not None
+    """Whether a fork changed the frame: what is inside was given something else, or never ran."""
+    if not isinstance(journal, StoredJournal) or journal.source is None:
+        return False
+    return journal.patch_at(frame.path) is not None
 
 
 def _shares_its_path(frame: AnyFrame) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from .errors import ConfigurationError, ResumeError
 from .in_doubt import Verdict, is_question
 from .outcomes import RunStatus
 from .path import FramePath
 from .results import BackgroundTask, Pause, PipelineResult
+from .step_config import JSONValue
 from .step_history_tracker import StepHistoryTracker
 from .step_kinds import HumanInTheLoopStep
 from .steps import Node, Pipeline, steps_of
@@ -83,6 +84,11 @@ def wanted_by(pause: Pause) -> type | None:
     if isinstance(pause.step, HumanInTheLoopStep):
         return pause.step.input_schema
     return Verdict if is_question(pause.schema) else None
+
+
+def schema_of(step: Node) -> Mapping[str, JSONValue] | None:
+    """The JSON schema of the answers that a step asks for; ``None`` when any will do."""
+    return step.answer_schema if isinstance(step, HumanInTheLoopStep) else None
 
 
 def why_not(result: PipelineResult) -> str:

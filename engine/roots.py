@@ -9,11 +9,10 @@ from .policy import ExecutorPort
 
 def roots_of(core: ExecutorPort, frame: AnyFrame) -> Roots:
     """The roots for a step's frame: its input, its context, others' outputs, the newest answer."""
-    journal = frame.run.journal
-    answers = [] if journal is None else list(journal.answers.values())
+    answers = frame.run.hitl_history
     return {
         "data": frame.data,
         "context": {} if frame.context is None else core.contexts.isolate(frame.context),
         "steps": frame.run.outputs,
-        "resume": answers[-1] if answers else None,
+        "resume": answers[-1].human_response if answers else None,
     }

@@ -46,6 +46,11 @@ class RowWriter:
         self._turn = asyncio.Lock()  # rows are written in their order
         self._broken: StoreError | None = None
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether a commit failed."""
+        return self._broken is not None
+
     def note(
         self,
         kind: RowKind,

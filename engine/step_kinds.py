@@ -289,15 +289,19 @@ class HumanInTheLoopStep(ContainerStep[InT_contra, OutT_co]):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.input_schema is None:
-            return
         try:
-            TypeAdapter(self.input_schema).json_schema()
+            _ = self.answer_schema
         except PydanticUserError as error:
             raise ConfigurationError(
                 f"HumanInTheLoopStep {self.name!r}: no answer can be checked against "
                 f"{self.input_schema!r}: {error.message}"
             ) from error
+
+    @property
+    def answer_schema(self) -> Mapping[str, JSONValue] | None:
+        """The JSON schema of an answer; ``None`` when any will do."""
+        wanted = self.input_schema
+        return None if wanted is None else TypeAdapter(wanted).json_schema()
 
     @property
     def templates(self) -> Sequence[JSONValue]:

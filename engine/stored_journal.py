@@ -249,9 +249,11 @@ class StoredJournal(RecordedRun):
     async def rest(self, status: str, pauses: Sequence[FramePath] = ()) -> bool:
         """Give the lease back and leave the run as ``status``.
 
-        False, and the lease stays, when one of ``pauses`` has been answered meanwhile.
+        False, and the lease stays, when one of ``pauses`` has been answered meanwhile. After a
+        commit that failed what else was noted is given up: nobody was told that it is durable.
         """
-        await self.writer.commit()
+        if not self.writer.is_broken:
+            await self.writer.commit()
         if self.writer.lease is None:
             return True
         asked = [self.image.pause_id(str(path)) for path in pauses]

@@ -33,7 +33,7 @@ def check_is_there(data: object) -> None:
     """Raise `ValueGone` when a step that is to run is given values that were only in memory."""
     gone = list(_all_gone(data))
     if gone:
-        told = f"{gone[0].path}: {gone[0].part}; it was only in memory"
+        told = f"{gone[0].path or 'the run'}: {gone[0].part}; it was only in memory"
         raise ValueGone(told, *dict.fromkeys(one.path for one in gone))
 
 

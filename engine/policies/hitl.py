@@ -5,8 +5,6 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TypeAlias, cast
 
-from pydantic import TypeAdapter
-
 from ..answers import answer_of
 from ..context import ContextUpdate
 from ..failure_builder import feedback_of
@@ -39,8 +37,7 @@ class HitlStepExecutor(BoundPolicy):
     def bind(self, core: ExecutorPort, step: Node) -> Call:
         """The step's call."""
         declared = cast(AnyHitl, step)
-        wanted = declared.input_schema
-        schema = None if wanted is None else TypeAdapter(wanted).json_schema()
+        schema = declared.answer_schema
 
         async def call(frame: AnyFrame) -> StepOutcome:
             started = perf_counter()
