@@ -202,3 +202,11 @@ class _Columns(Protocol):
 
 def _is_frame(table: object) -> TypeGuard[_Columns]:
     return type(table).__name__ == "DataFrame"
+
+
+def shared_notes(what: str, value: Copied) -> tuple[str, ...]:
+    """What a card says of parts that are shared with the frame."""
+    if not value.shared:
+        return ()
+    names = ", ".join(value.shared)
+    return (f"{what} shared, not copied: {names}; changing it changes the frame",)

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 
 from IPython.core.error import UsageError
 
+EXPRESSION = "EXPR"
+"""The value of an option that is a Python expression: quotes belong to it."""
+
 _OPENING = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -102,5 +105,7 @@ def parse(line: str, options: Sequence[Option], usage: str) -> Parsed:
         value = attached if equals else next(tokens, None)
         if not value or (value in known and not equals):
             raise UsageError(f"{name} needs {option.value}; usage: {usage}")
-        parsed.values[option.key] = value
+        is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+        takes_text = option.value != EXPRESSION
+        parsed.values[option.key] = value[1:-1] if takes_text and is_quoted else value
     return parsed

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from flujo_nb.engine.outcomes import RunStatus
 from flujo_nb.engine.record import FrameRecord
 from flujo_nb.engine.usage import Usage
-from flujo_nb.widgets.view_model import FrameView, Preview
+from flujo_nb.widgets.view_model import FrameView, Preview, veiled
 
 from .border import copied
 from .html import Html, tag, without_controls
@@ -49,7 +49,7 @@ class View:
     """Something to look at. ``text`` and ``html`` are all that it is."""
 
     def __init__(self, text: str, html: Html) -> None:
-        self._text = without_controls(text)
+        self._text = "\n".join(veiled(line) for line in without_controls(text).split("\n"))
         self._html = html
 
     def __repr__(self) -> str:

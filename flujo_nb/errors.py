@@ -10,6 +10,7 @@ from IPython.core.error import UsageError
 
 from flujo_nb.engine.errors import FlujoError, StepInterrupted
 from flujo_nb.engine.record import FrameRecord
+from flujo_nb.widgets.view_model import veiled
 
 _DIGEST = re.compile(r"\s*[-+ ]\s*code of \S+: [0-9a-f]{16}")
 
@@ -22,10 +23,11 @@ class RunError(FlujoError):
     """
 
     def __init__(self, record: FrameRecord, lines: list[str], *, short: bool = True) -> None:
-        super().__init__("\n".join(lines))
+        told = list(map(veiled, lines))
+        super().__init__("\n".join(told))
         self.record = record
         if short:
-            self._render_traceback_ = lambda: lines  # IPython asks the instance for it
+            self._render_traceback_ = lambda: told  # IPython asks the instance for it
 
 
 class StepFailed(RunError):
@@ -40,7 +42,7 @@ class RunInterrupted(StepInterrupted):
     """A run was interrupted. ``record`` is what was kept of it."""
 
     def __init__(self, record: FrameRecord, lines: list[str]) -> None:
-        super().__init__("\n".join(lines))
+        super().__init__("\n".join(map(veiled, lines)))
         self.record = record
 
     def _render_traceback_(self) -> list[str]:

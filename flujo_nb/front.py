@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from types import ModuleType
 
@@ -32,12 +31,12 @@ from flujo_nb.engine.outcomes import (
 )
 from flujo_nb.engine.path import FramePath
 from flujo_nb.engine.record import FrameRecord
-from flujo_nb.engine.step_config import JSONValue
 from flujo_nb.engine.step_history_tracker import StepHistoryTracker, deepest_end
 from flujo_nb.engine.steps import Node
 from flujo_nb.engine.user_code import Raised, caught_inline
-from flujo_nb.widgets.view_model import FEEDBACK, FrameView, clipped, frame_view
+from flujo_nb.widgets.view_model import CHILDREN, FEEDBACK, FrameView, clipped, frame_view, veiled
 
+from .asking import answer_type, example_of
 from .awaiting import Way
 from .cell_body import current_cell
 from .display import FrameCard, text_view
@@ -94,7 +93,7 @@ class Front:
         if isinstance(value, Raised):
             cause = value.error
             raise InputError(
-                f"{option} {expression}: {clipped(feedback_of(cause), FEEDBACK)}\n"
+                f"{option} {veiled(expression)}: {clipped(feedback_of(cause), FEEDBACK)}\n"
                 "  no step has run, and the session is as it was"
             ) from cause
         return value
@@ -172,14 +171,17 @@ class Front:
     def view(self, frame_id: str) -> FrameView:
         """What there is to say about a frame.
 
-        When what is inside cannot be read here, that is said instead of it.
+        When what is inside cannot be read here, that is said, and it is shown as plain data.
         """
         record = self.session.record(frame_id)
         try:
             return self._view(record)
         except ValueNotRead as error:
             bare = replace(record, outcome=replace(record.outcome, children=()))
-            return self._view(bare, f"what is inside is not shown: {error}")
+            view = self._view(bare, f"what is inside is shown as plain data: {error}")
+        inside = self.session.keeper.lines_inside(record)
+        more = max(len(inside) - CHILDREN, 0)
+        return replace(view, children=inside[:CHILDREN], more_children=more)
 
     def _view(self, record: FrameRecord, *notes: str) -> FrameView:
         session = self.session
@@ -260,7 +262,9 @@ class Front:
             f"  asks: {asked}{more}",
         ]
         if first.schema is not None:
-            lines.append(f"  answer: {answer_type(first.schema)}")
+            example = example_of(first.schema)
+            shown = "" if example is None else f"; for example  --with {example}"
+            lines.append(f"  answer: {answer_type(first.schema)}{shown}")
         return lines
 
     def _kept(self, record: FrameRecord) -> list[str]:
@@ -287,15 +291,6 @@ def _ways_to_answer(entry: Entry) -> list[str]:
         f"  next: %flujo resume {entry.id} --with EXPR, or the answer itself in a cell with",
         f"        %%flujo resume {entry.id} in its first line",
     ]
-
-
-def answer_type(schema: Mapping[str, JSONValue]) -> str:
-    """What an answer is, in a few words: its JSON type and, of an object, its fields."""
-    kind = schema.get("title") or schema.get("type")
-    fields = schema.get("properties")
-    if isinstance(fields, Mapping):
-        return clipped(f"{kind} with {', '.join(fields)}", FEEDBACK)
-    return str(kind) if kind is not None else clipped(json.dumps(schema), FEEDBACK)
 
 
 def given_nothing(record: FrameRecord) -> bool:

@@ -18,17 +18,17 @@ from flujo_nb.engine.errors import (
     ConfigurationError,
     ResumeError,
     StoreError,
-    ValueGone,
 )
 from flujo_nb.engine.in_doubt import Verdict
 from flujo_nb.engine.journal import Journal
-from flujo_nb.engine.outcomes import Aborted, RunStatus
+from flujo_nb.engine.outcomes import RunStatus
 from flujo_nb.engine.path import FramePath, Segment, SegmentKind
 from flujo_nb.engine.record import FrameRecord
 from flujo_nb.engine.results import Pause
 from flujo_nb.engine.resuming import wanted_by
 from flujo_nb.engine.step_history_tracker import StepHistoryTracker
 from flujo_nb.engine.steps import Node
+from flujo_nb.widgets.view_model import clipped
 
 from .display import FrameCard
 from .errors import without_digests
@@ -82,7 +82,7 @@ async def resume(
     except UsageError:
         session.keeper.leave(journal)
         raise
-    return await front.ended(lambda: _resumed(session, node, command, entry, record, journal))
+    return await front.ended(lambda: _resumed(session, node, command, entry, journal, keep=keep))
 
 
 async def _resumed(
@@ -90,28 +90,26 @@ async def _resumed(
     node: Node,
     command: Command,
     entry: Entry,
-    record: FrameRecord,
     journal: Journal,
+    *,
+    keep: bool,
 ) -> Entry:
     """Run on; when that needs values which are gone, have them made again, each once."""
-    again: list[str] = []
-    while True:
-        try:
-            made = await session.execute(node, command, record.data, record.context, journal)
-        except StoreError as error:
-            told = " ".join(str(error).split())
-            raise UsageError(f"{entry.id} cannot be gone on with: {told}") from error
-        except ConfigurationError:
-            session.keeper.leave(journal)
-            raise
-        match made.record.outcome:
-            case Aborted(error=ValueGone(path=path)) if path and path not in again:
-                again.append(path)
-            case _:
-                return made
-        notes = tuple(f"{one} ran again: its value was only in memory" for one in again)
-        command = replace(command, id=f"f{session.frames}", resumes=made.id, notes=notes)
-        journal = session.keeper.journal_of(command, made, redo=again)
+
+    async def make_again(paths: Sequence[str]) -> Journal:
+        return await session.keeper.again(journal, command, entry, keep=keep, redo=paths)
+
+    record = entry.record
+    try:
+        return await session.execute(
+            node, command, record.data, record.context, journal, make_again
+        )
+    except StoreError as error:
+        told = " ".join(str(error).split())
+        raise UsageError(f"{entry.id} cannot be gone on with: {told}") from error
+    except ConfigurationError:
+        session.keeper.leave(journal)
+        raise
 
 
 async def _answer(
@@ -223,7 +221,7 @@ def _listed(entry: Entry, asked: Sequence[Pause]) -> str:
     told = []
     for one in asked:
         where = frame_id_of(entry, one.path) if len(asked) > 1 else entry.id
-        message = " ".join(one.message.split())[:80]
+        message = clipped(" ".join(one.message.split()), 80)
         told.append(f"{message}  (%flujo resume {where} --with EXPR)")
     return "; ".join(told)
 

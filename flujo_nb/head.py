@@ -16,11 +16,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from IPython.core.error import UsageError
 from pydantic import BaseModel
 
 from flujo_nb.engine.outcomes import RunStatus
 from flujo_nb.engine.path import FramePath
 from flujo_nb.engine.record import FrameRecord
+from flujo_nb.widgets.view_model import clipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +115,17 @@ NOT_SAVED = Saved()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """What a session notes of a command's frame when that has ended."""
+    """What a session notes of a command's frame when that has ended.
+
+    ``shown`` is how the output begins, as cards show it; none of one that is not saved.
+    """
 
     status: RunStatus
     duration_s: float = 0.0
     feedback: str | None = None
     notes: tuple[str, ...] = ()
     saved: Saved = NOT_SAVED
+    shown: str | None = None
 
 
 Recall = Callable[["Entry"], FrameRecord]
@@ -236,6 +242,22 @@ def decide_start(
         return Start(head.id, None, None, origin, (), failed, question)
     start = _from_record(record(head.id), ())
     return Start(head.id, start.data, start.context, origin, behind=failed, has_parents_data=True)
+
+
+def refuse(start: Start, name: str, refuse_after_failure: bool) -> None:
+    """Raise `UsageError` when ``name`` may not run behind what stands there. As `Session.run`."""
+    behind, question = start.behind, start.question
+    if question is not None and question.name != name:
+        asked = clipped(" ".join((question.ended.feedback or "a question").split()), 120)
+        raise UsageError(
+            f"{question.id} {question.name} waits for an answer: {asked}; answer it with "
+            f"%flujo resume {question.id} --with EXPR, or say --from FRAME"
+        )
+    if refuse_after_failure and behind is not None and behind.name != name:
+        raise UsageError(
+            f"{behind.id} {behind.name} {behind.status.value}, and "
+            "Flujo.after_failure is 'refuse': run it again, or say --from"
+        )
 
 
 def failed_after(head: Entry | None, entries: Sequence[Entry]) -> Entry | None:

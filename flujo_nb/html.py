@@ -5,6 +5,8 @@ from __future__ import annotations
 import unicodedata
 from html import escape
 
+from flujo_nb.widgets.view_model import veiled
+
 
 class Html(str):
     """Text that is markup."""
@@ -27,8 +29,8 @@ def tag(name: str, *content: str, style: str = "", **attributes: str) -> Html:
 
 
 def clean(text: str) -> Html:
-    """``text`` escaped, without control characters."""
-    return Html(escape(without_controls(text), quote=True))
+    """``text`` escaped, without control characters and secrets."""
+    return Html(escape(without_controls(veiled(text)), quote=True))
 
 
 def without_controls(text: str) -> str:

@@ -17,7 +17,9 @@ from flujo_nb.engine.frame import AnyFrame
 from flujo_nb.engine.journal import Journal
 from flujo_nb.engine.outcomes import Failure, FrameOutcome, RunStatus
 from flujo_nb.engine.path import FramePath
+from flujo_nb.engine.record import FrameRecord
 from flujo_nb.engine.steps import Node
+from flujo_nb.widgets.view_model import ChildLine
 
 from .border import Copier
 from .head import NOT_SAVED, Command, Entry, Saved
@@ -50,6 +52,17 @@ class Keeper(Protocol):
         With ``keep`` that stands although steps were edited; the frames at the paths ``redo`` run
         again all the same. `leave` is to be called when they do not run after all.
         """
+
+    async def again(
+        self,
+        journal: Journal,
+        command: Command,
+        resumed: Entry,
+        *,
+        keep: bool,
+        redo: Sequence[str],
+    ) -> Journal:
+        """The journal of a command that has begun, read anew; as `journal_of`."""
 
     def leave(self, journal: Journal) -> None:
         """Drop what was read for going on with a frame."""
@@ -88,6 +101,9 @@ class Keeper(Protocol):
 
         Raises `ValueNotRead` and `StoreError`.
         """
+
+    def lines_inside(self, record: FrameRecord) -> Sequence[ChildLine]:
+        """What is recorded of the frames directly inside one. Reads no value."""
 
     def data_of(self, entry: Entry) -> object:
         """What the frame was given, when that was not its parent's output.
@@ -147,6 +163,18 @@ class MemoryKeeper:
             )
         return journal
 
+    async def again(
+        self,
+        journal: Journal,
+        command: Command,
+        resumed: Entry,
+        *,
+        keep: bool,
+        redo: Sequence[str],
+    ) -> Journal:
+        """Values are here as long as the journal is."""
+        return journal
+
     def leave(self, journal: Journal) -> None:
         """Nothing was read."""
 
@@ -191,6 +219,10 @@ class MemoryKeeper:
     def outcome_of(self, entry: Entry, node: Node | None) -> FrameOutcome | None:
         """What was recorded before."""
         return None if self._before is None else self._before.outcome_of(entry, node)
+
+    def lines_inside(self, record: FrameRecord) -> Sequence[ChildLine]:
+        """What was recorded before."""
+        return () if self._before is None else self._before.lines_inside(record)
 
     def data_of(self, entry: Entry) -> object:
         """What was recorded before."""

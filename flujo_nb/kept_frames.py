@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from flujo_nb.engine.outcomes import Chunk, Failure, FrameOutcome, Success
+from flujo_nb.engine.outcomes import (
+    BackgroundLaunched,
+    Chunk,
+    Failure,
+    FrameOutcome,
+    StepOutcome,
+    Success,
+)
 from flujo_nb.engine.path import FramePath
 from flujo_nb.engine.step_history_tracker import path_of
 from flujo_nb.engine.values import ATOMS
@@ -59,3 +66,10 @@ def _all_below(outcome: FrameOutcome, above: FramePath) -> Iterable[tuple[FrameP
 def moved(path: FramePath, source: FramePath, target: FramePath) -> FramePath:
     """``path``, which begins with ``source``, below ``target``."""
     return FramePath((*target.segments, *path.segments[len(source.segments) :]))
+
+
+def left_work(outcome: StepOutcome) -> bool:
+    """Whether a frame left something in the background, itself or inside."""
+    if isinstance(outcome, Chunk):
+        return False
+    return isinstance(outcome, BackgroundLaunched) or any(map(left_work, outcome.children))

@@ -13,6 +13,7 @@ from traitlets.config import Configurable
 
 from flujo_nb.engine.errors import ValueNotRead
 from flujo_nb.engine.run_handle import RunHandle, plainly
+from flujo_nb.widgets.view_model import veiled
 
 from .api import SessionApi
 from .awaiting import Awaiting, guarded
@@ -72,6 +73,16 @@ class Extension:
         ``%flujo`` says where the session stands.
         """
         __tracebackhide__ = True
+        try:
+            return await self._command(line, body)
+        except UsageError as error:
+            told = "\n".join(map(veiled, str(error).splitlines()))
+            if told == str(error):
+                raise
+            raise UsageError(told) from None  # what it quotes is the user's
+
+    async def _command(self, line: str, body: str | None) -> object:
+        __tracebackhide__ = True
         word, _, rest = line.strip().partition(" ")
         name = word or "status"
         command = COMMANDS.get(name)
@@ -82,7 +93,8 @@ class Extension:
         if body is not None and not (command.has_body or command.may_have_body):
             raise UsageError(f"{name} takes no cell: write {command.magic} with one %")
         parsed = command.parse(rest)
-        await self.front.sessions.ready(records=False)
+        if (name, parsed.words) != ("session", ["new"]):  # what that leaves is not needed
+            await self.front.sessions.ready(records=False)
         try:
             return await command.handler(self.front, parsed, body or "")
         except ValueNotRead as error:

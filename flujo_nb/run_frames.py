@@ -5,6 +5,7 @@ Values are shown as plain data: no class is looked up, nothing is imported, noth
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,7 @@ _NOTES = 5
 
 _OF_FRAMES = (RowKind.FINISHED, RowKind.STARTED)
 _DEFINITION = "definition "  # what a step was made of when it ran, by its digest
+_OF_SESSION = re.compile(r"head|(frame|input|context|ended)#\d+")
 _BOOKKEEPING = ("u", "l", "n", "m", "c")
 
 
@@ -200,8 +202,14 @@ def _line(node: _Node, above: _Node, depth: int) -> ShownFrame:
 def _is_note(row: Row) -> bool:
     """Whether a row tells something of a frame besides its end, that is not of the whole run."""
     if row.kind == RowKind.DECISION and not row.path:
-        return row.name != REQUEST and not (row.name or "").startswith(_DEFINITION)
+        name = row.name or ""
+        return name != REQUEST and not name.startswith(_DEFINITION) and not is_of_session(name)
     return row.kind not in (*_OF_FRAMES, RowKind.RESUMED)
+
+
+def is_of_session(name: str) -> bool:
+    """Whether a decision at the root is what a notebook's session noted of a command."""
+    return _OF_SESSION.fullmatch(name) is not None
 
 
 def _note(row: Row) -> Note:

@@ -20,22 +20,37 @@ from flujo_nb.engine.cache_manager import CacheManager
 from flujo_nb.engine.context_update_manager import ContextUpdateManager
 from flujo_nb.engine.errors import StoreError
 from flujo_nb.engine.executor_core import ExecutorCore
-from flujo_nb.engine.frame import make_execution_frame
+from flujo_nb.engine.frame import AnyFrame, make_execution_frame
 from flujo_nb.engine.journal import Journal
-from flujo_nb.engine.outcomes import BackgroundLaunched, Chunk, FrameOutcome, StepOutcome, Success
+from flujo_nb.engine.outcomes import (
+    BackgroundLaunched,
+    FrameOutcome,
+    Success,
+)
 from flujo_nb.engine.path import FramePath, Segment, SegmentKind
 from flujo_nb.engine.policies.built_in import built_in_policies
 from flujo_nb.engine.record import FrameRecord, children_of
 from flujo_nb.engine.results import BackgroundTask
 from flujo_nb.engine.steps import Node
 from flujo_nb.engine.usage import Quota, UsageLimits
+from flujo_nb.widgets.view_model import SHOWN, clipped, preview, veiled
 
-from .border import Copied, Copier, copied
+from .border import Copied, Copier, copied, shared_notes
 from .errors import unknown
-from .head import Command, Ended, Entry, Request, Start, decide_start, failed_after, line_of
+from .head import (
+    Command,
+    Ended,
+    Entry,
+    Request,
+    decide_start,
+    failed_after,
+    line_of,
+    refuse,
+)
 from .initial_context import initial_context
 from .keeper import Keeper, MemoryKeeper
-from .kept_frames import kept
+from .kept_frames import kept, left_work
+from .ran_inside import MakeAgain, RanInside, gone_in
 from .recall import Recaller
 from .sizes import record_size
 from .targets import Registered, Targets
@@ -162,7 +177,7 @@ class Session:
 
     def tasks_below(self, record: FrameRecord) -> Sequence[BackgroundTask]:
         """What ``record`` left in the background, and how it stands now."""
-        if not _left_work(record.outcome):
+        if not left_work(record.outcome):
             return ()
         own = record.path.segments
         told = self.tasks.tasks_of(self.run_id)
@@ -218,7 +233,7 @@ class Session:
         start = decide_start(
             request, self.head, self.entries, self.initial_context, self.succeeded_record
         )
-        _refuse(start, name, refuse_after_failure)
+        refuse(start, name, refuse_after_failure)
         path = (Segment(SegmentKind.COMMAND, self.commands + 1),)
         command = Command(
             id=f"f{self.frames}",
@@ -243,41 +258,21 @@ class Session:
         data: object,
         context: BaseModel | None,
         journal: Journal | None = None,
+        make_again: MakeAgain | None = None,
     ) -> Entry:
         """Run ``command``'s frame, and keep the record of how it ended.
 
         ``data`` is the record's own: what the frame gets is a copy. With a ``journal`` what stands
-        in it is not run again. What cannot be planned changes nothing.
+        in it is not run again; ``make_again`` gives it anew when it needs values that are gone.
+        What cannot be planned changes nothing.
         """
         inside, head = _inside.get(), self.head
-        handed = copied(data)
-        core = ExecutorCore(self.registry, self.tasks, self.cache)
         if journal is None:
             journal = self.keeper.journal_of(command, None)
-        frame = make_execution_frame(
-            node,
-            handed.value,
-            context=context,
-            facilities=core.facilities_of(node, context),
-            resources=self.resources,
-            quota=self.quota,
-            run_id=self.run_id,
-            path=command.path,
-            journal=journal,
-        )
-        core.plan(frame)
-        self.frames += 1
-        if command.resumes is None:
-            self.commands += 1
-        await self.keeper.began(command, frame, data)
-        token = _inside.set(str(frame.path))
-        try:
-            outcome = await core.run_root(frame)
-        finally:
-            _inside.reset(token)
+        outcome, run_notes = await self._ended(node, command, data, context, journal, make_again)
         side_line = self._side_line(inside, head)
         record, output = self._record(command, data, context, outcome)
-        notes = (*_shared_notes("input", handed), *_shared_notes("output", output), *side_line)
+        notes = (*run_notes, *shared_notes("output", output), *side_line)
         entry = self._entered(command, node, outcome, record, notes)
         if entry.succeeded and not side_line:
             self.head = entry
@@ -288,6 +283,58 @@ class Session:
         self._shelve(entry, record)
         self.trim()
         return entry
+
+    async def _ended(
+        self,
+        node: Node,
+        command: Command,
+        data: object,
+        context: BaseModel | None,
+        journal: Journal,
+        make_again: MakeAgain | None,
+    ) -> tuple[FrameOutcome, Sequence[str]]:
+        """How the frame ended, and what its card says of how it ran."""
+        goes_on = command.resumes is not None or command.forks is not None
+        told = RanInside(command.frame) if goes_on else None
+        again: list[str] = []
+        while True:
+            handed = copied(data)
+            core = ExecutorCore(self.registry, self.tasks, self.cache)
+            frame = make_execution_frame(
+                node,
+                handed.value,
+                context=context,
+                facilities=core.facilities_of(node, context),
+                resources=self.resources,
+                quota=self.quota,
+                run_id=self.run_id,
+                path=command.path,
+                hooks=() if told is None else told.hooks,
+                journal=journal,
+            )
+            core.plan(frame)
+            if not again:
+                await self._began(command, frame, data)
+            token = _inside.set(str(frame.path))
+            try:
+                outcome = await core.run_root(frame)
+            finally:
+                _inside.reset(token)
+            gone = [one for one in gone_in(outcome) if one not in again]
+            if make_again is None or not gone:
+                break
+            again += gone
+            journal = await make_again(again)
+        notes = [f"{one} ran again: its value was only in memory" for one in again]
+        if told is not None and told.note is not None:
+            notes.insert(0, told.note)
+        return outcome, (*notes, *shared_notes("input", handed))
+
+    async def _began(self, command: Command, frame: AnyFrame, data: object) -> None:
+        self.frames += 1
+        if command.resumes is None:
+            self.commands += 1
+        await self.keeper.began(command, frame, data)
 
     def _side_line(self, inside: str | None, head: Entry | None) -> tuple[str, ...]:
         """Why the frame that ended is not on HEAD's line, which it began from."""
@@ -305,12 +352,15 @@ class Session:
         record: FrameRecord,
         notes: tuple[str, ...],
     ) -> Entry:
+        saved = self.keeper.saved(command, node, outcome)
+        is_whole = isinstance(outcome, Success) and not saved.live_only
         ended = Ended(
             status=record.status,
             duration_s=record.duration_s,
-            feedback=record.feedback,
+            feedback=None if record.feedback is None else veiled(record.feedback),
             notes=notes,
-            saved=self.keeper.saved(command, node, outcome),
+            saved=saved,
+            shown=clipped(str(preview(record.output)), SHOWN) if is_whole else None,
         )
         entry = Entry(command, ended, self.recaller.record_of)
         self.entries.append(entry)
@@ -343,32 +393,3 @@ class Session:
             parent=command.parent,
         )
         return record, output
-
-
-def _refuse(start: Start, name: str, refuse_after_failure: bool) -> None:
-    behind, question = start.behind, start.question
-    if question is not None and question.name != name:
-        asked = " ".join((question.ended.feedback or "a question").split())
-        raise UsageError(
-            f"{question.id} {question.name} waits for an answer: {asked[:120]}; answer it with "
-            f"%flujo resume {question.id} --with EXPR, or say --from FRAME"
-        )
-    if refuse_after_failure and behind is not None and behind.name != name:
-        raise UsageError(
-            f"{behind.id} {behind.name} {behind.status.value}, and "
-            "Flujo.after_failure is 'refuse': run it again, or say --from"
-        )
-
-
-def _left_work(outcome: StepOutcome) -> bool:
-    """Whether a frame left something in the background, itself or inside."""
-    if isinstance(outcome, Chunk):
-        return False
-    return isinstance(outcome, BackgroundLaunched) or any(map(_left_work, outcome.children))
-
-
-def _shared_notes(what: str, value: Copied) -> Sequence[str]:
-    if not value.shared:
-        return ()
-    names = ", ".join(value.shared)
-    return (f"{what} shared, not copied: {names}; changing it changes the frame",)

@@ -17,7 +17,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
 from flujo_nb.engine.errors import StoreError
+from flujo_nb.engine.outcome_codec import withheld
 from flujo_nb.engine.recorded_run import Persist
+from flujo_nb.engine.step_definitions import StepDefinitions
 from flujo_nb.engine.store.codec import Codec
 from flujo_nb.engine.store.owners import this_process
 from flujo_nb.engine.store.secrets import SecretBook, secrets_of
@@ -29,8 +31,9 @@ from flujo_nb.engine.usage import Quota, Usage
 
 from .head import Entry
 from .notebook_place import NotebookPlace
+from .noted import command_of, ended_of
 from .session import Session
-from .stored_keeper import StoredKeeper, command_of, ended_of
+from .stored_keeper import StoredKeeper
 
 BUSY_S = 2.0
 """How long a store that another process holds is waited for."""
@@ -131,7 +134,12 @@ class SessionStore:
         types = TypeTable(lambda: self._names)
         secrets = SecretBook(self.store.key, lambda: secrets_of(session.resources))
         journal = StoredJournal(
-            self.store, session.run_id, Codec(types, secrets), Persist.AUTO, lease
+            self.store,
+            session.run_id,
+            Codec(types, secrets),
+            Persist.AUTO,
+            lease,
+            definitions=StepDefinitions(withheld),
         )
         if lease is not None:
             journal.writer.seq = self.store.run(session.run_id).last_seq

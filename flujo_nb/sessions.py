@@ -103,7 +103,11 @@ class Sessions:
         and cannot be used is told of, and when something is to be recorded, `StoreUnusable`.
         """
         self.current.max_memory = self._settings.max_memory * MB
-        if self._is_settled and self._opened_as != self._settings.store:
+        is_other = self._opened_as != self._settings.store
+        if is_other and not self._is_settled and self.store is not None:
+            store, self.store = self.store, None  # it was only looked into
+            await store.close()
+        if is_other and self._is_settled:
             if not self.current.entries:
                 await self.close()
             else:
@@ -211,10 +215,29 @@ class Sessions:
         store = self._open(makes=False)
         return [] if store is None else list(store.sessions())
 
-    async def new(self) -> Session:
-        """Leave the current session and begin a new one."""
-        await self.close()
-        return await self._begun()
+    async def new(self, prepare: Callable[[Session], None]) -> Session:
+        """Begin a new session, which ``prepare`` sets up; then leave the current one.
+
+        Where that cannot be (`UsageError`; `StoreUnusable` for a store that was named) the current
+        one stays as it is.
+        """
+        session = self._another()
+        prepare(session)
+        left, store = self.current, self.store
+        before = left, store, self._is_settled, self._opened_as
+        self.current, self.store = session, None  # opened anew: it may be another file by now
+        try:
+            await self._begun()
+        except StoreUnusable:
+            broken = self.store
+            self.current, self.store, self._is_settled, self._opened_as = before
+            if broken is not None:
+                await broken.close()
+            raise
+        await self._leave(left)
+        if store is not None:
+            await store.close()
+        return self.current
 
     async def _begun(self) -> Session:
         """A new session, though the notebook has one."""

@@ -20,72 +20,22 @@ from flujo_nb.engine.journal_image import began_at, is_at_or_below, kept_rows
 from flujo_nb.engine.outcomes import FrameOutcome, RunStatus, Success
 from flujo_nb.engine.path import FramePath
 from flujo_nb.engine.recall import edited
+from flujo_nb.engine.record import FrameRecord
 from flujo_nb.engine.recorded_run import Persist
 from flujo_nb.engine.steps import Node
 from flujo_nb.engine.store.type_table import TypeTable
 from flujo_nb.engine.stored_journal import StoredJournal
 from flujo_nb.engine.stores import Row, Source, Store
+from flujo_nb.widgets.view_model import ChildLine
 
-from .head import CellKey, Command, Ended, Entry, Saved
+from .cut_off import STATUS, cut_off, lines_inside
+from .head import Command, Entry, Saved
 from .kept_frames import moved
+from .noted import Noted, NotedCommand, NotedEnd, as_noted
 from .targets import all_nodes
 
 ROOT = FramePath()
 _CUT_OFF = "the kernel ended while it ran"
-_STATUS = {
-    "success": RunStatus.COMPLETED,
-    "launched": RunStatus.COMPLETED,
-    "failure": RunStatus.FAILED,
-    "paused": RunStatus.PAUSED,
-}
-
-
-class NotedCell(BaseModel):
-    """A `CellKey`, but for the number of its execution, which only its own kernel knew."""
-
-    command: str
-    name: str
-    cell_id: str | None
-    ordinal: int
-
-
-class NotedCommand(BaseModel):
-    """A `Command` as it is saved. ``context`` numbers the frame whose noted context it has."""
-
-    id: str
-    name: str
-    path: str
-    frame: str
-    origin: str
-    parent: str | None = None
-    cell: NotedCell | None = None
-    notes: tuple[str, ...] = ()
-    target: str | None = None
-    has_parents_data: bool = False
-    has_parents_context: bool = False
-    resumes: str | None = None
-    forks: str | None = None
-    has_input: bool = False
-    context: int | None = None
-
-
-class NotedEnd(BaseModel):
-    """An `Ended` as it is saved."""
-
-    status: RunStatus
-    duration_s: float
-    feedback: str | None = None
-    notes: tuple[str, ...] = ()
-    live_only: tuple[str, ...] = ()
-    digest: str | None = None
-    input_digest: str | None = None
-
-
-class Noted(BaseModel):
-    """All that a session noted of one frame."""
-
-    command: NotedCommand
-    ended: NotedEnd
 
 
 class StoredKeeper:
@@ -133,6 +83,20 @@ class StoredKeeper:
                 journal.redo(path)
         return journal
 
+    async def again(
+        self,
+        journal: Journal,
+        command: Command,
+        resumed: Entry,
+        *,
+        keep: bool,
+        redo: Sequence[str],
+    ) -> Journal:
+        """What has ended meanwhile is among what is read."""
+        await self._journal.writer.commit()
+        self.leave(journal)
+        return self.journal_of(command, resumed, keep=keep, redo=redo)
+
     def leave(self, journal: Journal) -> None:
         """Frames that begin now are new ones."""
         self._journal.forget()
@@ -176,7 +140,7 @@ class StoredKeeper:
         """Make durable that the command was given, before its frame begins."""
         self._types.add_node(frame.step)
         number = _number_of(command.id)
-        noted = _as_noted(command)
+        noted = as_noted(command)
         if not command.has_parents_data and data is not None:
             noted.has_input = True
             self._decide("input", data, number)
@@ -230,6 +194,7 @@ class StoredKeeper:
             live_only=saved.live_only,
             digest=saved.digest,
             input_digest=saved.input_digest,
+            shown=ended.shown,
         )
         plain = noted.model_dump(mode="json", exclude_defaults=True)
         self._decide("ended", plain, _number_of(entry.id))
@@ -252,8 +217,15 @@ class StoredKeeper:
     # Reading
 
     def outcome_of(self, entry: Entry, node: Node | None) -> FrameOutcome | None:
-        """How the frame ended, from its rows."""
-        return self.reader(entry.command.path).outcome_at(entry.command.frame, node)
+        """How the frame ended, from its rows; of one that was cut off, from those inside it."""
+        reader, frame = self.reader(entry.command.path), entry.command.frame
+        return reader.outcome_at(frame, node) or cut_off(reader, frame, _CUT_OFF)
+
+    def lines_inside(self, record: FrameRecord) -> Sequence[ChildLine]:
+        """From its rows."""
+        own = str(record.path)
+        rows = [row for row in self.reader().all_rows() if is_at_or_below(row.path, own)]
+        return lines_inside(rows, record.id, record.path)
 
     def data_of(self, entry: Entry) -> object:
         """The input that was noted."""
@@ -286,7 +258,9 @@ class StoredKeeper:
     def reader(self, below: FramePath | None = None) -> StoredJournal:
         """What is recorded at and below a path, or of all, read anew. Raises `StoreError`."""
         own = self._journal
-        reader = StoredJournal(self.store, own.run_id, own.codec, Persist.AUTO)
+        reader = StoredJournal(
+            self.store, own.run_id, own.codec, Persist.AUTO, definitions=own.definitions
+        )
         reader.read(below)
         return reader
 
@@ -330,64 +304,7 @@ def _end_of(row: Row | None) -> NotedEnd:
     """How a frame ended whose session did not come to note it."""
     if row is None or row.status == "aborted":
         return NotedEnd(status=RunStatus.INTERRUPTED, duration_s=0.0, feedback=_CUT_OFF)
-    return NotedEnd(status=_STATUS.get(row.status or "", RunStatus.FAILED), duration_s=0.0)
-
-
-def command_of(noted: NotedCommand) -> Command:
-    """The command that was noted, by another kernel."""
-    cell = noted.cell
-    key = None
-    if cell is not None:
-        key = CellKey(cell.command, cell.name, cell.cell_id, -1, cell.ordinal)
-    return Command(
-        id=noted.id,
-        name=noted.name,
-        path=FramePath.parse(noted.path),
-        frame=FramePath.parse(noted.frame),
-        origin=noted.origin,
-        parent=noted.parent,
-        cell=key,
-        notes=noted.notes,
-        target=noted.target,
-        has_parents_data=noted.has_parents_data,
-        has_parents_context=noted.has_parents_context,
-        resumes=noted.resumes,
-        forks=noted.forks,
-    )
-
-
-def ended_of(noted: NotedEnd) -> Ended:
-    """How its frame ended."""
-    saved = Saved(noted.live_only, noted.digest, noted.input_digest)
-    return Ended(
-        status=noted.status,
-        duration_s=noted.duration_s,
-        feedback=noted.feedback,
-        notes=noted.notes,
-        saved=saved,
-    )
-
-
-def _as_noted(command: Command) -> NotedCommand:
-    cell = command.cell
-    key = cell and NotedCell(
-        command=cell.command, name=cell.name, cell_id=cell.cell_id, ordinal=cell.ordinal
-    )
-    return NotedCommand(
-        id=command.id,
-        name=command.name,
-        path=str(command.path),
-        frame=str(command.frame),
-        origin=command.origin,
-        parent=command.parent,
-        cell=key,
-        notes=command.notes,
-        target=command.target,
-        has_parents_data=command.has_parents_data,
-        has_parents_context=command.has_parents_context,
-        resumes=command.resumes,
-        forks=command.forks,
-    )
+    return NotedEnd(status=STATUS.get(row.status or "", RunStatus.FAILED), duration_s=0.0)
 
 
 def _number_of(frame_id: str) -> int:

@@ -16,7 +16,7 @@ from .engine.store.secrets import looks_like
 from .engine.user_code import Raised, caught_inline
 from .html import without_controls
 from .run_export import json_text
-from .widgets.view_model import clipped, short
+from .widgets.view_model import clipped, short, withheld
 
 PREVIEW = 72
 """How many characters of a value a line shows."""
@@ -47,7 +47,7 @@ def one_line(text: str, limit: int = PREVIEW) -> str:
     """``text`` in one line, without what steers a terminal and without secrets."""
     kind = looks_like(text[:_SEARCHED])
     if kind is not None:
-        return _withheld(kind)
+        return withheld(kind)
     return clipped(" ".join(without_controls(text[: 4 * limit]).split()), limit)
 
 
@@ -56,7 +56,7 @@ def plain_of(tree: JSONValue, depth: int = _DEPTH) -> object:
     match tree:
         case str():
             kind = looks_like(tree[:_SEARCHED])
-            return tree if kind is None else Told(_withheld(kind))
+            return tree if kind is None else Told(withheld(kind))
         case list() | Mapping() if depth <= 0:
             return Told("…")
         case list():
@@ -145,7 +145,3 @@ def _of_class(name: str, fields: Mapping[str, JSONValue], depth: int) -> Told:
 
 def _last(name: str) -> str:
     return name.rpartition(".")[2]
-
-
-def _withheld(kind: str) -> str:
-    return f"«withheld: looks like {kind}»"

@@ -15,6 +15,7 @@ from flujo_nb.engine.errors import StepExited
 from flujo_nb.engine.user_code import message_of
 
 from .html import without_controls
+from .widgets.view_model import veiled
 
 _NOT_THE_USERS = tuple(
     f"{folder}{os.sep}"
@@ -40,7 +41,7 @@ def user_lines(error: BaseException, shell: InteractiveShell) -> list[str]:
         text = linecache.getline(own.filename, own.lineno or 0).strip()
         if text:
             lines.append(f"    {text[:160]}")
-    said = f"{type(error).__name__}: {message_of(error)}".rstrip(": ").splitlines()
+    said = veiled(f"{type(error).__name__}: {message_of(error)}").rstrip(": ").splitlines()
     lines += [f"  {line[:200]}" for line in said[:_LINES]]
     if len(said) > _LINES:
         lines[-1] += " …"

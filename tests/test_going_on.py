@@ -205,7 +205,40 @@ def test_a_value_that_was_only_in_memory_is_made_again_when_it_is_gone(kernels: 
     card = notebook.card("%flujo resume f0")
     assert card.output == 2
     assert ran(notebook) == (["locked 2"] if kernels.restarts else [])
-    assert ("ran again" in repr(card)) is kernels.restarts
+    assert ("c[1]/locked ran again" in repr(card)) is kernels.restarts
+    assert "← -i, goes on with f0 " in repr(card)
+    assert [one.id for one in notebook.session.entries] == ["f0", "f1"]
+    ran_there = (
+        "up kept; locked, unlocked ran" if kernels.restarts else "up, locked kept; unlocked ran"
+    )
+    assert f"inside: {ran_there}" in repr(card)
+    notebook = kernels.restart()
+    assert [one.id for one in notebook.session.entries] == ["f0", "f1"]
+    assert f"inside: {ran_there}" in repr(notebook.card("%flujo show f1"))
+
+
+def test_several_values_that_are_gone_are_made_again_in_one_record(stored: Kernels) -> None:
+    notebook = stored.notebook
+    line = "up >> locked >> opened >> locked >> unlocked"
+    notebook.value("@step\ndef opened(held: dict) -> int:\n    return held['n']")
+    notebook.error(f"%flujo run {line} -i 1")
+    notebook = stored.restart()
+    notebook.value("@step\ndef opened(held: dict) -> int:\n    return held['n']\nfails = False")
+    card = notebook.card("%flujo resume")
+    assert (card.id, card.output, ran(notebook)) == ("f1", 2, ["locked 2"])
+    assert "up, locked, opened kept" in repr(card)
+
+
+def test_what_ran_and_what_was_kept_is_told_below_the_frame(kernels: Kernels) -> None:
+    kernels.notebook.value("%flujo run up >> loop >> two -i 1")
+    kernels.notebook.error("%flujo run two >> odd -i 2")
+    notebook = kernels.restart()
+    told = repr(notebook.card("%flujo fork f0/loop/[1]/two"))
+    assert "inside: up, loop/[0], loop/[1]/up kept; loop/[1]/two, loop/[2], two ran" in told
+    assert "inside: up, loop, two ran" in repr(notebook.card("%flujo fork f0"))
+    notebook.value("@step\ndef odd(n: int) -> int:\n    return n + 1")
+    assert "inside: two kept; odd ran" in repr(notebook.card("%flujo resume f1"))
+    assert "inside:" not in repr(notebook.card("%flujo run up -i 1"))
 
 
 def test_a_fork_runs_a_command_again_on_a_line_of_its_own(kernels: Kernels) -> None:
@@ -213,8 +246,12 @@ def test_a_fork_runs_a_command_again_on_a_line_of_its_own(kernels: Kernels) -> N
     notebook.value("%flujo run up -i 1")
     notebook.value("%flujo run two >> up")
     notebook = kernels.restart()
+    card = notebook.card("%flujo fork f1 --as 'my other'")
+    assert card.name == "my other"
+    assert notebook.card('%flujo fork f1 --as="one more"').name == "one more"
+    notebook = kernels.restart()
     card = notebook.card("%flujo fork f1 --as other")
-    assert (card.id, card.name, card.parent, card.path) == ("f2", "other", "f0", "c[3]")
+    assert (card.id, card.name, card.parent, card.path) == ("f4", "other", "f0", "c[5]")
     assert (card.output, ran(notebook)) == (5, ["two 2", "up 4"])
     assert notebook.api.frames["f1"].output == 5
 

@@ -51,6 +51,21 @@ def test_frames_stand_below_those_around_them_in_the_order_of_their_first_rows()
     ]
 
 
+def test_what_a_session_notes_of_its_commands_is_no_decision_of_a_frame() -> None:
+    own = ("frame#0", "input#0", "context#12", "ended#0", "head")
+    told = ("ahead", "frame#1x", "inputs#1")
+    rows = [
+        row(seq, "", b'{"v":{"id":"f0"}}', kind="decision", name=name)
+        for seq, name in enumerate((*own, *told), 1)
+    ]
+    inside = [row(20, "c[1]/a", b'{"v":1}', kind="decision", name=name) for name in own[:1]]
+    (root, step) = frames(*rows, *inside, row(21, "c[1]/a", b'{"o":1}', status="success"))
+    assert [note.name for note in root.notes] == list(told)
+    assert [note.name for note in step.notes] == ["frame#0"]
+    only = frames(*rows[: len(own)], row(21, "c[1]/a", b'{"o":1}', status="success"))
+    assert [line.label for line in only] == ["c[1]/a"]
+
+
 def test_the_newest_end_of_a_path_is_shown_and_all_of_them_are_paid() -> None:
     first = row(1, "a", b'{"e":{"type":"Boom","message":"no"}}', status="failure", tokens=5)
     second = row(2, "a", b'{"o":1,"l":0.25,"n":3}', tokens=7, cost_micros=10)

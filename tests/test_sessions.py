@@ -293,9 +293,47 @@ def test_a_named_store_that_cannot_be_used_stays_an_error(kernels: Open, tmp_pat
     with kernels() as notebook:
         notebook.run(SEED)
         notebook.run("%config Flujo.store = 'mine.db'")
-        for line in ("%flujo session new", "%flujo run seed -i [1]"):
-            assert isinstance(notebook.error(line), StoreUnusable)
+        session, entries = notebook.session, list(notebook.session.entries)
+        notebook.run(CONTEXT)
+        error = notebook.error("%flujo session new --context Ctx")
+        assert isinstance(error, StoreUnusable)
+        assert (notebook.session, session.entries) == (session, entries)  # nothing is lost
+        assert session.initial_context is None
+        assert notebook.card("%flujo run seed").output == [1, 2]
+        assert notebook.session is session
+    with kernels("b.ipynb") as notebook:
+        notebook.run("%config Flujo.store = 'mine.db'")
+        assert isinstance(notebook.error(SEED), StoreUnusable)
+
+
+def test_a_new_session_that_cannot_be_set_up_leaves_the_current_one(kernels: Open) -> None:
+    with kernels() as notebook:
+        notebook.run(SEED)
+        notebook.run(CONTEXT)
+        before = notebook.state()
+        for options in ("--context Ctx --init {'seen': 'no'}", "--context Gone", "--init 1/0"):
+            notebook.error(f"%flujo session new {options}")
+            assert notebook.state() == before
+        notebook.view("%flujo session new --context Ctx --init {'seen': [1]}")
+        assert repr(notebook.session.initial_context) == "Ctx(seen=[1])"
         assert notebook.session.entries == []
+
+
+def test_a_new_session_in_another_store_is_not_put_off(
+    kernels: Open, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with kernels() as notebook:
+        notebook.run(SEED)
+        notebook.run("%config Flujo.store = 'mine.db'")
+        said(capsys)
+        notebook.run("%flujo session new")
+        told = said(capsys)
+        assert "next session" not in told and str(tmp_path / "mine.db") in told
+        notebook.run("%flujo run seed -i [3]")
+        assert "next session" not in said(capsys)
+        old = SqliteStore(tmp_path / ".flujo/flujo.db").runs()
+        assert [one.owner for one in old] == [None]
+        assert len(SqliteStore(tmp_path / "mine.db").runs()) == 1
 
 
 def test_doctor_tells_of_a_store_that_was_removed(kernels: Open, tmp_path: Path) -> None:
@@ -327,3 +365,27 @@ def test_loading_opens_no_store_and_imports_nothing_for_one() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+def test_restored_frames_are_listed_with_what_they_gave_and_nothing_is_decoded(
+    kernels: Open,
+) -> None:
+    invoice = "from pydantic import BaseModel\nclass Invoice(BaseModel):\n    note: str"
+    secret = "ghp_aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA2bC4"
+    with kernels() as notebook:
+        notebook.run(invoice)
+        notebook.run("%%flujo step bill\ndef bill():\n    return Invoice(note='n' * 90)")
+        notebook.run(f"%%flujo step login -i 0\ndef login(x):\n    return '{secret}'")
+        notebook.run(BOOM)
+        run_id = notebook.session.run_id
+        entries = notebook.session.entries
+        assert [one.ended.shown for one in entries] == [
+            f"Invoice(note='{'n' * 33}…",
+            None,  # a text that looks like a secret is not saved
+            None,
+        ]
+    with kernels() as notebook:
+        for line in ("frames", f"session list {run_id}"):
+            told = repr(notebook.view(f"%flujo {line}"))
+            assert f"  Invoice(note='{'n' * 33}…" in told  # its class is not here
+            assert "live only" in told and "no" in told and secret not in told

@@ -1,11 +1,13 @@
 """From records to small values that can be shown: pure functions, with limits.
 
 Nothing here keeps a payload: a view holds texts, so that a notebook's output history does not.
+What looks like a secret is withheld from every text.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
@@ -19,17 +21,24 @@ from flujo_nb.engine.path import SegmentKind
 from flujo_nb.engine.record import FrameRecord
 from flujo_nb.engine.results import BackgroundTask
 from flujo_nb.engine.step_history_tracker import feedback_in
+from flujo_nb.engine.store.secrets import SIGNS, looks_like
 from flujo_nb.engine.user_code import Raised, caught_inline
 from flujo_nb.engine.values import exactly_equal, state_of
 
 PREVIEW = 96
 """How many characters of a value a card shows."""
 
+SHOWN = 48
+"""How many characters of a value a table of frames shows."""
+
 FEEDBACK = 300
 """How many characters of an error it shows."""
 
 CHILDREN = 8
 """How many frames inside another it lists."""
+
+_SEARCHED = 20_000
+"""How many characters of a text are looked through: more than is ever shown of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +116,8 @@ class FrameView:
     def as_json(self) -> dict[str, object]:
         """The small form that programs assert on (``application/vnd.flujo.frame+json``)."""
         return {
-            "id": self.id,
-            "parent": self.parent,
+            "id": veiled(self.id),
+            "parent": None if self.parent is None else veiled(self.parent),
             "name": self.name,
             "status": self.status.value,
             "origin": self.origin,
@@ -142,10 +151,10 @@ def frame_view(
     """
     return FrameView(
         id=record.id,
-        name=record.name,
+        name=veiled(record.name),
         status=record.status,
-        origin=origin,
-        path=str(record.path),
+        origin=veiled(origin),
+        path=veiled(str(record.path)),
         run_id=record.run_id,
         parent=record.parent,
         duration_s=record.duration_s,
@@ -159,7 +168,7 @@ def frame_view(
         more_children=max(len(children) - CHILDREN, 0),
         attempts_are=_attempts_are(record),
         background=[_task_line(task) for task in tasks],
-        notes=(*notes, *_cache_notes(record)),
+        notes=(*map(veiled, notes), *_cache_notes(record)),
         feedback=None if record.feedback is None else clipped(record.feedback, FEEDBACK),
         is_head=is_head,
         live_only=[clipped(part, FEEDBACK) for part in live_only],
@@ -259,8 +268,33 @@ def short(value: object, limit: int = PREVIEW) -> str:
 
 
 def clipped(text: str, limit: int) -> str:
-    """``text``, or its beginning and ``…``."""
+    """``text`` without secrets, or its beginning and ``…``."""
+    text = veiled(text[:_SEARCHED])
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def veiled(text: str) -> str:
+    """``text`` without what looks like a secret: without the words with it, or all of it."""
+    if not any(sign in text for sign in SIGNS):
+        return text
+    kind = looks_like(text)
+    if kind is None:
+        return text
+    told = _WORD.sub(lambda word: _without_secret(word[0]), text)
+    return told if looks_like(told) is None else withheld(kind)
+
+
+def withheld(kind: str) -> str:
+    """What is shown in the place of a secret."""
+    return f"«withheld: looks like {kind}»"
+
+
+_WORD = re.compile(r"\S+")
+
+
+def _without_secret(word: str) -> str:
+    kind = looks_like(word)
+    return word if kind is None else withheld(kind)
 
 
 def _shown(value: object, limit: int, depth: int) -> str:
@@ -269,8 +303,11 @@ def _shown(value: object, limit: int, depth: int) -> str:
     Containers are known by their exact type; anything else is asked for its own ``repr``.
     """
     match value:
-        case str() | bytes() | bytearray():
-            return repr(value[:limit])
+        case str():
+            return repr(veiled(value[:_SEARCHED])[:limit])
+        case bytes() | bytearray():
+            kind = looks_like(value[:_SEARCHED].decode("latin-1"))
+            return repr(value[:limit]) if kind is None else withheld(kind)
         case int() if value.bit_length() > _LONG_INT:
             return f"an int of {value.bit_length():,} bits"
         case dict() if type(value) in _DICTS:
@@ -289,7 +326,8 @@ def _shown(value: object, limit: int, depth: int) -> str:
         parts = (f"{name}={_shown(item, limit, depth - 1)}" for name, item in named[:_ITEMS])
         return _joined(f"{type(value).__name__}(", ")", parts, len(named), depth)
     text = caught_inline(repr, value)
-    return f"<{type(value).__name__} without a repr>" if isinstance(text, Raised) else text
+    told = f"<{type(value).__name__} without a repr>" if isinstance(text, Raised) else text
+    return veiled(told[:_SEARCHED])
 
 
 _ITEMS = 6

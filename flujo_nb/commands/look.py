@@ -13,12 +13,11 @@ from flujo_nb.front import Front
 from flujo_nb.head import Entry, last_of
 from flujo_nb.session import MB, Session
 from flujo_nb.sizes import size_text
-from flujo_nb.widgets.view_model import clipped, duration_text, short
+from flujo_nb.widgets.view_model import SHOWN, clipped, duration_text, short
 
 from .command import Command, only_word
 
 _FIRST = "%%flujo step"
-_WIDTH = 48
 
 
 async def status(front: Front, parsed: Parsed, body: str) -> View:
@@ -47,7 +46,7 @@ def status_view(front: Front) -> View:
     failed = session.failed_after_head()
     if asks is not None:
         question = " ".join((asks.ended.feedback or "a question").split())
-        rows.insert(1, ("waits", f"{asks.id} {asks.name}: {clipped(question, _WIDTH)}"))
+        rows.insert(1, ("waits", f"{asks.id} {asks.name}: {clipped(question, SHOWN)}"))
     if failed is not None and failed is not asks:
         rows.insert(1, ("after it", f"{failed.id} {failed.name} {failed.status.value}"))
     following = (
@@ -116,8 +115,7 @@ async def frames(front: Front, parsed: Parsed, body: str) -> View:
 def _frame_row(front: Front, entry: Entry) -> tuple[str, ...]:
     """A frame in one line. Nothing is read back for it."""
     session = front.session
-    saved = "live only: it was not saved" if entry.ended.saved.live_only else "saved"
-    shown = entry.ended.feedback or saved
+    shown = shown_of(entry)
     if session.recaller.shelf.get(entry.id) is not None:
         view = front.view(entry.id)
         told = view.background[0] if view.background else preview_text(view.output)
@@ -129,9 +127,17 @@ def _frame_row(front: Front, entry: Entry) -> tuple[str, ...]:
         entry.status.value,
         "" if is_cut_off else duration_text(entry.ended.duration_s),
         f"← {entry.origin}",
-        clipped(shown, _WIDTH),
+        clipped(shown, SHOWN),
         "HEAD" if entry is session.head else "",
     )
+
+
+def shown_of(entry: Entry) -> str:
+    """What was noted of a frame's end: how its output begins, or why there is none."""
+    ended = entry.ended
+    if ended.saved.live_only:
+        return "live only: it was not saved"
+    return ended.feedback or ended.shown or "saved"
 
 
 async def show(front: Front, parsed: Parsed, body: str) -> View:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeGuard
 
 from IPython.core.error import UsageError
@@ -17,15 +17,15 @@ from flujo_nb.errors import unknown
 from flujo_nb.front import Front
 from flujo_nb.session import Session
 from flujo_nb.sizes import size_text
-from flujo_nb.widgets.view_model import clipped, duration_text, short
+from flujo_nb.widgets.view_model import SHOWN, clipped, duration_text, short
 
 from .command import ANY_WORDS, Command
+from .look import shown_of
 
 _USAGE = (
     "%flujo session [new | list [SESSION] | use SESSION] [--context MODEL] [--init EXPR] "
     "[--resources EXPR]"
 )
-_WIDTH = 48
 _WORDS = ("new", "list", "use")
 
 
@@ -35,8 +35,8 @@ async def session(front: Front, parsed: Parsed, body: str) -> View:
         case []:
             pass
         case ["new"]:
-            _configure(front, parsed)
-            await front.sessions.new()
+            await front.sessions.new(_configuring(front, parsed))
+            return _shown(front)
         case ["list"]:
             return await _listed(front)
         case ["list", run_id]:
@@ -47,11 +47,12 @@ async def session(front: Front, parsed: Parsed, body: str) -> View:
             raise unknown("word of session", word, _WORDS)
         case words:
             raise UsageError(f"session {' '.join(words)}: usage: {_USAGE}")
-    _configure(front, parsed)
+    _configuring(front, parsed)(front.session)
     return _shown(front)
 
 
-def _configure(front: Front, parsed: Parsed) -> None:
+def _configuring(front: Front, parsed: Parsed) -> Callable[[Session], None]:
+    """Sets what the options say, whose expressions are evaluated now."""
     name = parsed.values.get("--context")
     model = None if name is None else front.variable(name)
     init = _evaluated(front, parsed, "--init")
@@ -63,7 +64,7 @@ def _configure(front: Front, parsed: Parsed) -> None:
             f"found {short(model, 40)}"
         )
     resources = _evaluated(front, parsed, "--resources")
-    front.session.configure(context=model, init=init, resources=resources)
+    return lambda one: one.configure(context=model, init=init, resources=resources)
 
 
 def _evaluated(front: Front, parsed: Parsed, option: str) -> object:
@@ -135,10 +136,10 @@ def _held_by(run: StoredRun) -> str:
 
 
 async def _frames_of(front: Front, run_id: str) -> View:
-    """The frames of a session that another kernel may have, with what they gave."""
+    """The frames of a session that another kernel may have. No value is read."""
     found = await front.sessions.looked_at(run_id)
     rows = [
-        (one.id, one.name, one.status.value, f"← {one.origin}", _output(found, one.id))
+        (one.id, one.name, one.status.value, f"← {one.origin}", clipped(shown_of(one), SHOWN))
         for one in found.entries
     ]
     header = ("frame", "name", "status", "input", "output")
@@ -148,14 +149,6 @@ async def _frames_of(front: Front, run_id: str) -> View:
         held = any(_is_held(one.run) for one in listed if one.run.run_id == run_id)
         following = f"%flujo {'replay' if held else 'session use'} {run_id}"
     return table_view(run_id, header, rows, (following,))
-
-
-def _output(session: Session, frame_id: str) -> str:
-    record = session.entry_of(frame_id).record
-    if record.absent is not None:
-        return clipped(record.absent, _WIDTH)
-    shown = short(record.output, _WIDTH) if record.has_output else record.feedback or ""
-    return clipped(shown, _WIDTH)
 
 
 async def _used(front: Front, run_id: str) -> View:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -118,6 +119,9 @@ def test_a_cell_that_was_running_is_interrupted_and_can_be_gone_on_with(
     kernel = start()
     kernel.check(LOAD)
     assert "interrupted" in (kernel.check("%flujo frames").result or "")
+    assert "inside     up     completed" in re.sub(
+        r" {3,}", "     ", kernel.check("%flujo show f0").result or ""
+    )
     kernel.check(ASKING + WAIT.format("return n * 10"))
     assert "completed" in (kernel.check("%flujo resume").result or "")
     assert kernel.check("print(flujo.head.output)").stdout == "20\n"
