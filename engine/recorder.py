@@ -102,18 +102,7 @@ class Recorder:
             return held(frame, error)
         if isinstance(outcome, Chunk):
             return outcome
-        try:
-            journal.finish_frame(begun, outcome)
-        except ValueNotSaved as error:
-            outcome = self._failures.build(
-                frame,
-                error,
-                attempts=outcome.attempts,
-                latency_s=outcome.latency_s,
-                usage=outcome.usage,
-                children=outcome.children,
-            )
-            journal.finish_frame(begun, outcome)
+        outcome = self._note_end(frame, journal, begun, outcome)
         try:
             if frame.step.once and is_undecided(outcome):
                 await journal.start(frame.path, True)
@@ -126,6 +115,24 @@ class Recorder:
                 outcome = journal.read_back(begun, frame, outcome)
         events = frame.run.events
         return outcome if events is None else await self._told(frame, outcome, events)
+
+    def _note_end(
+        self, frame: AnyFrame, journal: StoredJournal, begun: Begun, outcome: FrameOutcome
+    ) -> FrameOutcome:
+        """``outcome``, which is noted, or the failure that it is when it cannot be saved."""
+        try:
+            journal.finish_frame(begun, outcome)
+        except ValueNotSaved as error:
+            outcome = self._failures.build(
+                frame,
+                error,
+                attempts=outcome.attempts,
+                latency_s=outcome.latency_s,
+                usage=outcome.usage,
+                children=outcome.children,
+            )
+            journal.finish_frame(begun, outcome)
+        return outcome
 
     async def _told(
         self, frame: AnyFrame, outcome: FrameOutcome, events: EventStream
