@@ -43,7 +43,7 @@ from .stored_journal import StoredJournal
 from .stores import Lease, Row, RowKind, Source, Store, StoredRun
 from .unsaved import LivePart, Unsaved
 from .usage import UsageLimits
-from .values import shown
+from .values import shown, whole
 
 REQUEST = "request"
 """The decision that holds what a run was asked for with: its input, and the context it began on."""
@@ -84,7 +84,7 @@ class DurableRuns:
         behind = (work_of(cast(AnyStep, node)) for node in nodes if node.in_background)
         self._nodes = (*behind, *nodes)
         self._persist = persist
-        self._about = dict(about or {})
+        self._about = {key: text and whole(text) for key, text in (about or {}).items()}
         self._definitions = StepDefinitions(withheld)
         types = TypeTable()
         types.add(context_model)

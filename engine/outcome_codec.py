@@ -41,7 +41,7 @@ from .stores import Row
 from .unsaved import LivePart, Unsaved
 from .usage import NO_METADATA, Usage
 from .user_code import Raised, caught_inline, message_of
-from .values import ATOMS
+from .values import ATOMS, whole
 
 MAX_AUTO_BYTES = 64 * 2**20
 """The largest output that is saved by itself; a larger one is saved where that is required."""
@@ -373,11 +373,7 @@ def withheld(text: str) -> str:
 
 def _json(told: Mapping[str, object]) -> bytes:
     """JSON of texts, whatever they hold: of halves of characters something readable is kept."""
-    plain = {
-        key: one.encode("utf-8", "backslashreplace").decode() if isinstance(one, str) else one
-        for key, one in told.items()
-    }
-    return to_json(plain)
+    return to_json({key: whole(one) if isinstance(one, str) else one for key, one in told.items()})
 
 
 _OWN = {

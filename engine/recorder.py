@@ -88,8 +88,10 @@ class Recorder:
         except FlujoError as error:
             return held(frame, error)
         try:
-            outcome = await self._begun(frame, journal) if frame.step.announced else None
-            if outcome is None:
+            decided = await self._begun(frame, journal) if frame.step.announced else None
+            if decided is not None:
+                outcome = decided
+            else:
                 current = _answered(frame, journal)
                 outcome = await proceed(current)
                 if current is not frame and isinstance(outcome, Paused):
@@ -114,7 +116,9 @@ class Recorder:
             if journal.cold:
                 outcome = journal.read_back(begun, frame, outcome)
         events = frame.run.events
-        return outcome if events is None else await self._told(frame, outcome, events)
+        if events is None or decided is not None:  # a frame that did not start does not end
+            return outcome
+        return await self._told(frame, outcome, events)
 
     def _note_end(
         self, frame: AnyFrame, journal: StoredJournal, begun: Begun, outcome: FrameOutcome

@@ -25,7 +25,7 @@ from .store.codec import Codec
 from .stores import Lease, Row, RowKind, Source, Store
 from .usage import FREE, Usage
 from .user_code import Raised
-from .values import shown
+from .values import shown, whole
 
 _FINISHED = RowKind.FINISHED.value  # a plain str: sqlite3 asks every other type how to adapt it
 
@@ -100,12 +100,12 @@ class StoredJournal(RecordedRun):
         """Note what ``nodes`` are, all in one row: frames that end then write one each."""
         table = self.definitions.table_of(nodes)
         for node, digest in zip(nodes, table.digests, strict=True):
-            self._definitions[node] = name_of(node), digest
+            self._definitions[node] = whole(name_of(node)), digest
         self._note_definitions(table)
 
     def _define(self, step: Node) -> tuple[str, bytes]:
         digest = self.definitions.of(step).digest
-        known = self._definitions[step] = name_of(step), digest
+        known = self._definitions[step] = whole(name_of(step)), digest
         if digest not in self._defined:
             self._note_definitions(self.definitions.table_of([step]))
         return known

@@ -152,3 +152,8 @@ def shown(value: object, limit: int = 80) -> str:
     if isinstance(text, Raised):
         return f"<{type(value).__name__}, whose repr raises>"
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def whole(text: str) -> str:
+    """``text`` with halves of characters (lone surrogates) spelled out, as UTF-8 can hold it."""
+    return text.encode("utf-8", "backslashreplace").decode()
