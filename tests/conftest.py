@@ -16,10 +16,36 @@ from tests.notebook import Notebook, fresh_notebook
 HERE = Path(__file__).parent
 # Sessions of tests are kept in memory, also in the kernels that tests start, unless one says else.
 os.environ["FLUJO_STORE"] = "off"
+# Real processes, restarts of sessions, kills at every commit, measurements.
+SLOW = (
+    "engine/test_at_most_once_kill.py",
+    "engine/test_database.py",
+    "engine/test_durable_costs.py",
+    "engine/test_durable_runner.py",
+    "engine/test_hot_path.py",
+    "engine/test_nesting_depth.py",
+    "engine/test_ordinary_values_in_runs.py",
+    "engine/test_sqlite.py",
+    "test_cut_off.py",
+    "test_going_on.py",
+    "test_ordinary_values.py",
+    "test_recall.py",
+    "test_sessions.py",
+)
 MARKED = {
     "kernel": (HERE / "kernel", HERE / "notebooks"),
-    "thorough": (HERE / "properties", HERE / "slices", HERE / "adapters"),
+    "thorough": (
+        *(HERE / folder for folder in ("properties", "slices", "adapters", "crash")),
+        *(HERE / file for file in SLOW),
+    ),
 }
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import what ``-m`` leaves out: that took longer than the tests that are left."""
+    left_out = (mark for mark in MARKED if f"not {mark}" in config.option.markexpr)
+    paths = [path for mark in left_out for path in MARKED[mark]]
+    return any(collection_path.is_relative_to(path) for path in paths) or None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
