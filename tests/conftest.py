@@ -69,19 +69,29 @@ def _what_was_imported_is_no_garbage() -> None:
 @pytest.fixture(autouse=IS_COLD)
 def _cold(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """In cold mode every test is, unless it says why it cannot."""
-    if request.node.get_closest_marker("warm") is None:
+    mark = request.node.get_closest_marker("warm")
+    if mark is None:
         chill(monkeypatch)
+    else:
+        request.node.user_properties.append(("warm", mark.args[0]))
 
 
-def pytest_report_collectionfinish(items: list[pytest.Item]) -> list[str]:
-    """How many tests cannot be run cold, and why."""
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many tests were not cold, and why."""
     if not IS_COLD:
-        return []
+        return
+    reports = [
+        report
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if isinstance(report, pytest.TestReport) and report.when == "call"
+    ]
     reasons = Counter(
-        str(mark.args[0]) for item in items if (mark := item.get_closest_marker("warm"))
+        reason for report in reports for name, reason in report.user_properties if name == "warm"
     )
-    told = [f"  {count} {reason}" for reason, count in sorted(reasons.items())]
-    return [f"cold mode: {reasons.total()} of {len(items)} tests are warm", *told]
+    terminalreporter.line(f"cold mode: {reasons.total()} of {len(reports)} tests were warm")
+    for reason, count in sorted(reasons.items()):
+        terminalreporter.line(f"  {count:>3} {reason}")
 
 
 @pytest.fixture
