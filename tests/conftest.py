@@ -77,21 +77,22 @@ def _cold(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How many tests were not cold, and why."""
-    if not IS_COLD:
-        return
+    """How often runs were killed; in cold mode how many tests were not cold, and why."""
     reports = [
         report
         for reports in terminalreporter.stats.values()
         for report in reports
         if isinstance(report, pytest.TestReport) and report.when == "call"
     ]
-    reasons = Counter(
-        reason for report in reports for name, reason in report.user_properties if name == "warm"
-    )
-    terminalreporter.line(f"cold mode: {reasons.total()} of {len(reports)} tests were warm")
-    for reason, count in sorted(reasons.items()):
-        terminalreporter.line(f"  {count:>3} {reason}")
+    told = [one for report in reports for one in report.user_properties]
+    kills = sum(int(str(count)) for name, count in told if name == "kills")
+    if kills:
+        terminalreporter.line(f"{kills} kills at writes and syncs of stores")
+    if IS_COLD:
+        reasons = Counter(str(reason) for name, reason in told if name == "warm")
+        terminalreporter.line(f"cold mode: {reasons.total()} of {len(reports)} tests were warm")
+        for reason, count in sorted(reasons.items()):
+            terminalreporter.line(f"  {count:>3} {reason}")
 
 
 @pytest.fixture

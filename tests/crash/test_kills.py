@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -39,17 +39,21 @@ def wrong(kills: list[Kill]) -> str:
 
 
 @pytest.mark.parametrize("shape", WHOLE)
-def test_killed_at_every_point_a_run_ends_as_if_it_had_not_been(lane: Lane, shape: str) -> None:
+def test_killed_at_every_point_a_run_ends_as_if_it_had_not_been(
+    lane: Lane, shape: str, record_property: Callable[[str, object], None]
+) -> None:
     kills = list(lane.every(shape, ("run", "answer") if shape == "hitl" else ("run",)))
-    print(f"{shape}: {len(kills)} kills")
+    record_property("kills", len(kills))
     assert not wrong(kills), wrong(kills)
     assert len(kills) > 30
 
 
 @pytest.mark.parametrize("shape", SAMPLED)
-def test_killed_at_some_point_a_run_ends_as_if_it_had_not_been(lane: Lane, shape: str) -> None:
+def test_killed_at_some_point_a_run_ends_as_if_it_had_not_been(
+    lane: Lane, shape: str, record_property: Callable[[str, object], None]
+) -> None:
     kills = list(lane.sample(shape, SAMPLE, SEED))
-    print(f"{shape}: {len(kills)} kills, a sample")
+    record_property("kills", len(kills))
     assert not wrong(kills), wrong(kills)
     assert len(kills) > SAMPLE / 2
 
