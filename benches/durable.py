@@ -12,6 +12,7 @@ import gc
 import subprocess
 import sys
 import tempfile
+import weakref
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -96,6 +97,7 @@ class RawCommits(Work):
         super().__init__(name, steps)
         self._groups = groups
         self._connection = open_file(path, mode, 0.0)
+        weakref.finalize(self, self._connection.close)
         self._fence = 0
         self._number = self._another_run()
 

@@ -46,6 +46,8 @@ class Database:
     ``durability`` and ``busy_timeout_s`` are those of `SqliteStore`.
     """
 
+    _closed = True  # until there is something to close
+
     def __init__(self, path: Path, durability: str, busy_timeout_s: float) -> None:
         self.path = path
         self._durability = durability
@@ -53,7 +55,6 @@ class Database:
         self._commit_s = 0.0  # what the last commit took, if it waited for the disk
         self._busy_timeout_s = busy_timeout_s
         self._process = os.getpid()
-        self._closed = False
         self._mutex = threading.Lock()  # held while the writing connection is used
         self._waiting: deque[object] = deque()  # calls that write, in the order in which they came
         self._reader: sqlite3.Connection | None = None
@@ -62,6 +63,7 @@ class Database:
         self._writer: sqlite3.Connection | None = open_file(path, durability, busy_timeout_s)
         self._inode = path.stat().st_ino
         self._look_again_s = 0.0
+        self._closed = False
 
     def write_at_once(self, statement: str, values: tuple[Bound, ...]) -> int | None:
         """Execute one statement and commit it; how many rows it wrote.
@@ -142,6 +144,9 @@ class Database:
                 return bool(found[0] == 0)
             except FAULTS as fault:
                 raise self._failure(fault) from fault
+
+    def __del__(self) -> None:
+        self.close()  # a store that its last holder forgot to close
 
     def close(self) -> None:
         """Close all connections; closing again does nothing, nor does it in a forked process."""
