@@ -31,7 +31,6 @@ from flujo_nb.engine.usage import Quota, Usage
 
 from .head import Entry
 from .notebook_place import NotebookPlace
-from .noted import command_of, ended_of
 from .session import Session
 from .stored_keeper import StoredKeeper
 
@@ -121,10 +120,8 @@ class SessionStore:
     def _fill(self, session: Session, keeper: StoredKeeper) -> str | None:
         session.keeper = keeper
         noted, head = keeper.restored()
-        for one in noted:
-            command = command_of(one.command)
-            entry = Entry(command, ended_of(one.ended), session.recaller.record_of)
-            session.entries.append(entry)
+        for command, ended in noted:
+            session.entries.append(Entry(command, ended, session.recaller.record_of))
         session.frames = len(noted)
         numbers = [entry.command.path.segments[0].key for entry in session.entries]
         session.commands = max((int(str(number)) for number in numbers), default=0)

@@ -7,6 +7,7 @@ where that was nobody's output; ``ended#3`` tells how it ended, and ``head`` whe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 from IPython.core.error import UsageError
@@ -29,13 +30,24 @@ from flujo_nb.engine.stores import Row, Source, Store
 from flujo_nb.widgets.view_model import ChildLine
 
 from .cut_off import STATUS, cut_off, lines_inside
-from .head import Command, Entry, Saved
+from .head import Command, Ended, Entry, Saved
 from .kept_frames import moved
-from .noted import Noted, NotedCommand, NotedEnd, as_noted
 from .targets import all_nodes
 
 ROOT = FramePath()
 _CUT_OFF = "the kernel ended while it ran"
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What is noted before a frame begins: its command, and what else of it is noted.
+
+    ``context`` numbers the frame whose noted context it has.
+    """
+
+    command: Command
+    has_input: bool = False
+    context: int | None = None
 
 
 class StoredKeeper:
@@ -47,7 +59,7 @@ class StoredKeeper:
         self.store = store
         self._journal = journal
         self._types = types
-        self._noted: dict[str, NotedCommand] = {}
+        self._noted: dict[str, Noted] = {}
         self._inputs: dict[str, str] = {}
         self._digests: dict[str, str] = {}
         self._context: tuple[BaseModel, int] | None = None
@@ -140,14 +152,14 @@ class StoredKeeper:
         """Make durable that the command was given, before its frame begins."""
         self._types.add_node(frame.step)
         number = _number_of(command.id)
-        noted = as_noted(command)
-        if not command.has_parents_data and data is not None:
-            noted.has_input = True
+        has_input = not command.has_parents_data and data is not None
+        if has_input:
             self._decide("input", data, number)
+        context = None
         if not command.has_parents_context and frame.context is not None:
-            noted.context = self._note_context(frame.context, number)
-        self._decide("frame", noted.model_dump(mode="json", exclude_defaults=True), number)
-        self._noted[command.id] = noted
+            context = self._note_context(frame.context, number)
+        noted = self._noted[command.id] = Noted(_of_any_kernel(command), has_input, context)
+        self._decide("frame", noted, number)
         begun = self._journal.begin(command.frame, frame.step, frame.data)
         self._inputs[command.id] = begun.input.hex()
         await self._journal.writer.commit()
@@ -185,19 +197,7 @@ class StoredKeeper:
 
     async def ended(self, entry: Entry, *, is_head: bool) -> None:
         """Make the end durable."""
-        ended, saved = entry.ended, entry.ended.saved
-        noted = NotedEnd(
-            status=ended.status,
-            duration_s=ended.duration_s,
-            feedback=ended.feedback,
-            notes=ended.notes,
-            live_only=saved.live_only,
-            digest=saved.digest,
-            input_digest=saved.input_digest,
-            shown=ended.shown,
-        )
-        plain = noted.model_dump(mode="json", exclude_defaults=True)
-        self._decide("ended", plain, _number_of(entry.id))
+        self._decide("ended", entry.ended, _number_of(entry.id))
         if is_head:
             self._decide("head", entry.id)
         if entry.succeeded:
@@ -243,7 +243,7 @@ class StoredKeeper:
             raise ValueNotRead(f"its context was saved as a {type(found).__name__}")
         return found
 
-    def _noted_of(self, entry: Entry) -> NotedCommand:
+    def _noted_of(self, entry: Entry) -> Noted:
         noted = self._noted.get(entry.id)
         if noted is None:
             raise ValueNotRead("nothing of it is recorded")
@@ -277,34 +277,42 @@ class StoredKeeper:
         status = RunStatus.PAUSED if paused else RunStatus.COMPLETED
         await self._journal.rest(status, ())
 
-    def restored(self) -> tuple[Sequence[Noted], str | None]:
+    def restored(self) -> tuple[Sequence[tuple[Command, Ended]], str | None]:
         """What was noted of each frame, in order, and where HEAD stood. Decodes no values."""
         reader = self.reader()
-        noted = noted_in(reader)
-        self._noted = {one.command.id: one.command for one in noted}
-        self._digests = {one.command.id: one.ended.digest or "" for one in noted}
+        frames = noted_in(reader)
+        self._noted = {noted.command.id: noted for noted, _ in frames}
+        self._digests = {noted.command.id: ended.saved.digest or "" for noted, ended in frames}
         head = reader.decision(ROOT, "head")
-        return noted, None if head is None else str(head.value)
+        told = [(noted.command, ended) for noted, ended in frames]
+        return told, None if head is None else str(head.value)
 
 
-def noted_in(journal: StoredJournal) -> Sequence[Noted]:
-    """What was noted of each frame in a journal that was read."""
-    found: list[Noted] = []
+def noted_in(journal: StoredJournal) -> Sequence[tuple[Noted, Ended]]:
+    """What was noted of each frame in a journal that was read. Raises `ValueNotRead`."""
+    found: list[tuple[Noted, Ended]] = []
     while (told := journal.decision(ROOT, "frame", len(found))) is not None:
-        command = NotedCommand.model_validate(told.value)
-        ended = journal.decision(ROOT, "ended", len(found))
-        end = None if ended is None else NotedEnd.model_validate(ended.value)
-        if end is None:
-            end = _end_of(journal.image.finished.get(command.frame))
-        found.append(Noted(command=command, ended=end))
+        noted, end = told.value, journal.decision(ROOT, "ended", len(found))
+        if not isinstance(noted, Noted):
+            raise ValueNotRead(f"frame f{len(found)} was noted as a {type(noted).__name__}")
+        ended = end.value if end is not None else None
+        if not isinstance(ended, Ended):
+            ended = _end_of(journal.image.finished.get(str(noted.command.frame)))
+        found.append((noted, ended))
     return found
 
 
-def _end_of(row: Row | None) -> NotedEnd:
+def _end_of(row: Row | None) -> Ended:
     """How a frame ended whose session did not come to note it."""
     if row is None or row.status == "aborted":
-        return NotedEnd(status=RunStatus.INTERRUPTED, duration_s=0.0, feedback=_CUT_OFF)
-    return NotedEnd(status=STATUS.get(row.status or "", RunStatus.FAILED), duration_s=0.0)
+        return Ended(status=RunStatus.INTERRUPTED, feedback=_CUT_OFF)
+    return Ended(status=STATUS.get(row.status or "", RunStatus.FAILED))
+
+
+def _of_any_kernel(command: Command) -> Command:
+    """``command`` without the number of its cell's execution, which means something here only."""
+    cell = command.cell
+    return command if cell is None else replace(command, cell=replace(cell, execution=-1))
 
 
 def _number_of(frame_id: str) -> int:
