@@ -18,7 +18,6 @@ from .journal import Decision, make_decision
 from .policy import ExecutorPort
 from .recall import not_decided
 from .signatures import positional_count
-from .stored_journal import StoredJournal
 from .unsaved import check_is_there
 from .user_code import Raised, caught, caught_inline
 from .values import ATOMS
@@ -72,10 +71,9 @@ class Question:
             known = journal.decision(frame.path, self.name, number)
             if known is not None:
                 return known
-            stored = journal if isinstance(journal, StoredJournal) else None
-            if stored is not None and stored.replaying:
+            if journal.replaying:
                 raise not_decided(frame, self.name)
-            if stored is not None and stored.gave_unsaved:
+            if journal.gave_unsaved:
                 for one in offered:
                     there = caught_inline(check_is_there, one)
                     if isinstance(there, Raised):

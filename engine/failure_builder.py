@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, TypedDict
+from typing import TypeAlias
 
 from .errors import (
     ConfigurationError,
@@ -27,10 +27,16 @@ from .errors import (
     ValueGone,
 )
 from .frame import AnyFrame
-from .outcomes import Aborted, AbortReason, Failure, FailureKind, Paused, StepOutcome
-from .path import Segment
-from .steps import Node
-from .usage import Usage
+from .outcomes import (
+    Aborted,
+    AbortReason,
+    Failure,
+    FailureKind,
+    OutcomeFacts,
+    Paused,
+    StepOutcome,
+)
+from .usage import NO_METADATA, Usage
 from .user_code import is_cancelled, message_of
 
 
@@ -71,18 +77,6 @@ _TABLE: dict[type[BaseException], _Row] = {
 }
 
 
-class _Facts(TypedDict):
-    """What every outcome tells of its frame (`Outcome`)."""
-
-    step: Node
-    segments: tuple[Segment, ...]
-    index: int | None
-    attempts: int
-    latency_s: float
-    usage: Usage | None
-    children: Sequence[StepOutcome]
-
-
 class FailureBuilder:
     """Makes the outcome that an exception means."""
 
@@ -98,7 +92,7 @@ class FailureBuilder:
     ) -> Failure | Paused | Aborted:
         """The outcome of ``frame`` when ``error`` (or its `cause_of`) ended it."""
         error = self.cause_of(error)
-        facts: _Facts = {
+        facts: OutcomeFacts = {
             "step": frame.step,
             "segments": frame.segments,
             "index": frame.index,
@@ -106,6 +100,7 @@ class FailureBuilder:
             "latency_s": latency_s,
             "usage": usage,
             "children": children,
+            "metadata": NO_METADATA,
         }
         match _row_of(error):
             case _Failed(kind=kind):

@@ -38,7 +38,8 @@ class Journal:
 
     A success is final, unless something that was launched inside has not succeeded: then it is
     gone through again, down to that. A failure is final once its parent went on past it
-    (`go_past`); every other end leaves its path open, to be run again.
+    (`go_past`); every other end leaves its path open, to be run again. ``replaying`` says that
+    nothing may run, ``gave_unsaved`` that values were asked for which are gone.
     """
 
     __slots__ = (
@@ -49,6 +50,8 @@ class Journal:
         "_outcomes",
         "_spent",
         "_started",
+        "gave_unsaved",
+        "replaying",
         "running",
     )
 
@@ -60,6 +63,8 @@ class Journal:
         self._decisions: dict[tuple[tuple[Segment, ...], str, int | None], Decision] = {}
         self._answers: dict[FramePath, object] = {}
         self.running = False
+        self.replaying = False
+        self.gave_unsaved = False
         self._spent: dict[FramePath, Usage] = {}
         self._started: set[FramePath] = set()
 

@@ -27,6 +27,7 @@ from .outcomes import (
     Failure,
     FailureKind,
     FrameOutcome,
+    OutcomeFacts,
     Paused,
     StepOutcome,
     Success,
@@ -97,19 +98,6 @@ class Place:
     segments: tuple[Segment, ...]
     index: int | None
     children: Sequence[StepOutcome]
-
-
-class _Told(TypedDict):
-    """What every outcome tells of its frame (`Outcome`)."""
-
-    step: Node | None
-    segments: tuple[Segment, ...]
-    index: int | None
-    attempts: int
-    latency_s: float
-    usage: Usage | None
-    children: Sequence[StepOutcome]
-    metadata: Mapping[str, object]
 
 
 class _Error(TypedDict):
@@ -251,7 +239,7 @@ class OutcomeCodec:
                 Unsaved(row.path, live[0]) if live and "o" not in tree else output,
                 self._update_of(tree, blob),
             )
-        told = _Told(
+        told = OutcomeFacts(
             step=place.step,
             segments=place.segments,
             index=place.index,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from typing import TypeAlias
+from typing import TypeAlias, TypedDict
 
 from .context import ContextUpdate
 from .path import FramePath, Segment
@@ -36,6 +36,19 @@ class Outcome:
     usage: Usage | None = None
     children: Sequence[StepOutcome] = ()
     metadata: Mapping[str, object] = field(default_factory=lambda: NO_METADATA)
+
+
+class OutcomeFacts(TypedDict):
+    """The fields of `Outcome`, for whoever makes one of several kinds of it."""
+
+    step: Node | None
+    segments: tuple[Segment, ...]
+    index: int | None
+    attempts: int
+    latency_s: float
+    usage: Usage | None
+    children: Sequence[StepOutcome]
+    metadata: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -57,9 +57,8 @@ class Begun(NamedTuple):
 class RecordedRun(Journal):
     """A run of a store, to be read.
 
-    ``image`` is what was recorded when it was `read`; ``replaying`` says that nothing may run,
-    ``strict`` that pure steps do all the same; ``keeps`` that what is recorded stands although
-    steps were edited; ``gave_unsaved`` that values were asked for which are gone.
+    ``image`` is what was recorded when it was `read`; ``keeps`` says that it stands although steps
+    were edited, ``strict`` that pure steps run in a replay all the same.
     """
 
     __slots__ = (
@@ -70,11 +69,9 @@ class RecordedRun(Journal):
         "_redone",
         "codec",
         "frames",
-        "gave_unsaved",
         "image",
         "keeps",
         "persist",
-        "replaying",
         "restored",
         "run_id",
         "source",
@@ -97,10 +94,8 @@ class RecordedRun(Journal):
         self.codec = codec
         self.persist = persist
         self.source = source
-        self.replaying = False
         self.strict = False
         self.keeps = False
-        self.gave_unsaved = False
         self.visited: set[str] = set()
         self.restored: set[str] = set()
         self._outcomes_codec = OutcomeCodec(codec, persist is Persist.REQUIRE)

@@ -74,8 +74,9 @@ class Recorder:
             row = journal.recorded(begun) if journal.image.finished else None
             known = None if row is None else recalled(journal, begun, row, frame)
             if journal.replaying:
-                return await _replayed(frame, proceed, begun, known)
+                return await _replayed(frame, proceed, journal, begun, known)
             if known is not None:
+                journal.restored.add(begun.path)
                 return await _restored(frame, known)
             if journal.gave_unsaved and not frame.step.is_sequence:  # its first step may stand
                 check_is_there(frame.data)
@@ -194,8 +195,6 @@ def _asked_about(frame: AnyFrame, outcome: StepOutcome) -> StepOutcome:
 async def _restored(frame: AnyFrame, recorded: FrameOutcome) -> StepOutcome:
     """``recorded``, which stands for the frame; whoever asks or listens gets to know."""
     run = frame.run
-    if isinstance(run.journal, StoredJournal):
-        run.journal.restored.add(frame.path_text)
     if Facility.OUTPUTS in run.facilities:
         run.outputs.update(outputs_in((recorded,)))
     if run.events is not None:
@@ -204,18 +203,23 @@ async def _restored(frame: AnyFrame, recorded: FrameOutcome) -> StepOutcome:
 
 
 async def _replayed(
-    frame: AnyFrame, proceed: Call, begun: Begun, known: FrameOutcome | None
+    frame: AnyFrame,
+    proceed: Call,
+    journal: StoredJournal,
+    begun: Begun,
+    known: FrameOutcome | None,
 ) -> StepOutcome:
     """The recorded outcome; nothing runs inside containers either, but pure steps if strict."""
     if known is None:
         raise not_recorded(begun)
-    step, journal = frame.step, frame.run.journal
+    step = frame.step
     goes_inside = step.is_sequence or (step.is_container and not isinstance(step, CacheStep))
     if not step.is_sequence and not isinstance(known, Success | Paused):
         goes_inside = False  # what ended it, a decision or a sibling, may not be recorded
-    strict = isinstance(journal, StoredJournal) and journal.strict
-    runs = goes_inside or (strict and cast(AnyStep, step).config.pure)
-    if not runs or _is_patched(frame, journal):
+    runs = goes_inside or (journal.strict and cast(AnyStep, step).config.pure)
+    # What is inside a frame that a fork changed was given something else, or never ran.
+    if not runs or (journal.source is not None and journal.patch_at(frame.path) is not None):
+        journal.restored.add(begun.path)
         return await _restored(frame, known)
     outcome = await proceed(frame)
     if isinstance(outcome, Chunk | Aborted):
@@ -228,13 +232,6 @@ def tells_the_end(frame: AnyFrame) -> bool:
     """Whether hooks hear of the frame's end when that is durable, and not when its policy ends."""
     stored = isinstance(frame.run.journal, StoredJournal)
     return stored and not frame.step.in_background and not _shares_its_path(frame)
-
-
-def _is_patched(frame: AnyFrame, journal: Journal | None) -> bool:
-    """Whether a fork changed the frame: what is inside was given something else, or never ran."""
-    if not isinstance(journal, StoredJournal) or journal.source is None:
-        return False
-    return journal.patch_at(frame.path) is not None
 
 
 def _shares_its_path(frame: AnyFrame) -> bool:
