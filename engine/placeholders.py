@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TypeAlias
 
@@ -31,6 +31,14 @@ _MISSING = object()
 def mentions_steps(template: JSONValue) -> bool:
     """Whether a placeholder somewhere in ``template`` begins at ``steps``."""
     return any(path.split(".")[0].split("[")[0] == "steps" for path in _paths_in(template))
+
+
+def steps_named(templates: Iterable[JSONValue]) -> set[str]:
+    """The steps whose outputs placeholders in ``templates`` ask for."""
+    paths = [path for one in templates for path in _paths_in(one)]
+    parts = (_PART.findall(path) for path in paths)
+    every = ([next(filter(None, groups), "") for groups in one] for one in parts)
+    return {one[1] for one in every if one[:1] == ["steps"] and len(one) > 1}
 
 
 def filled(template: JSONValue, roots: Roots, where: str) -> object:

@@ -59,7 +59,8 @@ class StepConfig(BaseModel):
 
     With ``at_most_once`` a step has no retries and no fallback, and when nobody knows whether it
     did its work (a time-out, an interrupt, a crash) the run pauses and asks what to do. ``pure``
-    says whether the step does nothing but compute its output.
+    says whether the step does nothing but compute its output. ``pure=False`` says that it does
+    more, so that nothing recorded may stand for it when it is asked for again.
 
     ``execution_mode="background"`` lets the run go on while the step works; ``share`` is the part
     of the budget that is set aside for it (without one it draws on the run's own);

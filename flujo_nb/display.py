@@ -18,7 +18,7 @@ from flujo_nb.engine.usage import Usage
 from flujo_nb.widgets.view_model import FrameView, Preview, veiled
 
 from .border import copied
-from .html import Html, tag, without_controls
+from .html import Html, joined, tag, without_controls
 
 if TYPE_CHECKING:
     from .session import Session
@@ -141,6 +141,9 @@ def card_lines(view: FrameView) -> list[tuple[str, str]]:
         rows.append(("used", f"{view.tokens:,} tokens, ${view.cost_usd:.4f}"))
     if view.attempts > 1:
         rows.append((view.attempts_are, str(view.attempts)))
+    rows += [("budget", line) for line in view.budget]
+    if view.stale is not None:
+        rows.append(("stale", view.stale))
     rows += [("background", line) for line in view.background]
     rows += [("note", note) for note in view.notes]
     return rows
@@ -149,7 +152,7 @@ def card_lines(view: FrameView) -> list[tuple[str, str]]:
 def headline(view: FrameView) -> tuple[str, str, str]:
     """A card's first line: which frame, where its input came from, how it ended."""
     return (
-        f"{view.id} {view.name}",
+        f"{'reused ' if view.is_reused else ''}{view.id} {view.name}",
         f"← {view.origin}",
         f"{view.status.value} in {view.duration}" if view.duration else view.status.value,
     )
@@ -278,7 +281,4 @@ def _row(label: str, value: str) -> Html:
 
 
 def _commands(commands: Sequence[str]) -> Html:
-    parts: list[Html] = []
-    for command in commands:
-        parts += [Html(" &middot; "), tag("code", command, style=_CODE)]
-    return Html("".join(parts[1:]))
+    return joined((tag("code", one, style=_CODE) for one in commands), Html(" &middot; "))

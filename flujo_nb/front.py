@@ -34,7 +34,15 @@ from flujo_nb.engine.record import FrameRecord
 from flujo_nb.engine.step_history_tracker import StepHistoryTracker, deepest_end
 from flujo_nb.engine.steps import Node
 from flujo_nb.engine.user_code import Raised, caught_inline
-from flujo_nb.widgets.view_model import CHILDREN, FEEDBACK, FrameView, clipped, frame_view, veiled
+from flujo_nb.widgets.view_model import (
+    CHILDREN,
+    FEEDBACK,
+    FrameView,
+    budget_lines,
+    clipped,
+    frame_view,
+    veiled,
+)
 
 from .asking import answer_type, example_of
 from .awaiting import Way
@@ -42,6 +50,8 @@ from .cell_body import current_cell
 from .display import FrameCard, text_view
 from .errors import RunAborted, RunError, RunInterrupted, StepFailed
 from .head import NOT_SAVED, CellKey, Entry, Request
+from .reuse import reusable
+from .run_options import PLAIN, RunOptions
 from .session import Session
 from .sessions import Sessions
 from .settings import Flujo
@@ -134,17 +144,24 @@ class Front:
 
     # Runs
 
-    async def run(self, node: Node, name: str, request: Request) -> FrameCard:
+    async def run(
+        self, node: Node, name: str, request: Request, options: RunOptions = PLAIN
+    ) -> FrameCard:
         """Run ``node`` and return its card.
 
-        Raises `StepFailed`, `RunAborted` or `RunInterrupted`, with the record that was kept, when
-        it did not succeed, and `UsageError` when it cannot start.
+        What was recorded of the same on the same input is given instead, where `Flujo.reuse` says
+        so. Raises `StepFailed`, `RunAborted` or `RunInterrupted`, with the record that was kept,
+        when it did not succeed, and `UsageError` when it cannot start.
         """
         refuse = self.settings.after_failure == "refuse"
         session = await self.sessions.ready(records=True)
-        return await self.ended(
-            lambda: session.run(node, name, request, refuse_after_failure=refuse)
-        )
+        start = session.start_of(request, name, refuse_after_failure=refuse)
+        if self.settings.reuse == "same" and options.uses_cache:
+            found = reusable(session, node, request.target, start)
+            if found is not None:
+                await session.reuse(found, request.cell, moves_head=options.moves_head)
+                return self.card(found.id, is_reused=True)
+        return await self.ended(lambda: session.run(node, name, request, start, options))
 
     async def ended(self, run: Callable[[], Coroutine[None, None, Entry]]) -> FrameCard:
         """The card of what ``run`` comes to. Raises as `run` does."""
@@ -164,9 +181,10 @@ class Front:
             return self.card(entry.id)
         raise self._error(entry)
 
-    def card(self, frame_id: str) -> FrameCard:
-        """The card of a frame: ``f3``, ``f3/words``."""
-        return FrameCard(self.view(frame_id), self.session)
+    def card(self, frame_id: str, *, is_reused: bool = False) -> FrameCard:
+        """The card of a frame: ``f3``, ``f3/words``; ``is_reused`` says that nothing has run."""
+        view = self.view(frame_id)
+        return FrameCard(replace(view, is_reused=is_reused), self.session)
 
     def view(self, frame_id: str) -> FrameView:
         """What there is to say about a frame.
@@ -198,6 +216,8 @@ class Front:
             live_only=saved.live_only,
             digest=saved.digest,
             input_digest=saved.input_digest,
+            stale=session.stale().get(entry.id),
+            budget=budget_lines(session.quota) if is_own else (),
         )
 
     def _error(self, entry: Entry) -> RunError | RunInterrupted:

@@ -30,6 +30,7 @@ from flujo_nb.engine.step_history_tracker import StepHistoryTracker
 from flujo_nb.engine.steps import Node
 from flujo_nb.widgets.view_model import clipped
 
+from .command_run import CommandRun
 from .display import FrameCard
 from .errors import without_digests
 from .front import Front, above_of
@@ -67,7 +68,7 @@ async def resume(
     entry = _to_resume(session, frame_id)
     record = entry.record
     node = node_to_run(front, entry)
-    command = _command(session, entry)
+    command = _command(session, entry, node)
     journal = session.keeper.journal_of(command, entry, keep=keep)
     try:
         session.keeper.check_definitions(journal, node)
@@ -101,9 +102,8 @@ async def _resumed(
 
     record = entry.record
     try:
-        return await session.execute(
-            node, command, record.data, record.context, journal, make_again
-        )
+        run = CommandRun(session, node, command, record.data, record.context, spent=record.usage)
+        return await run.carried_out(journal, make_again)
     except StoreError as error:
         told = " ".join(str(error).split())
         raise UsageError(f"{entry.id} cannot be gone on with: {told}") from error
@@ -172,7 +172,7 @@ def node_to_run(front: Front, entry: Entry) -> Node:
     )
 
 
-def _command(session: Session, entry: Entry) -> Command:
+def _command(session: Session, entry: Entry, node: Node) -> Command:
     """The command that goes on with an entry. It stands for the same cell."""
     record = entry.record
     if record.absent is not None:
@@ -189,6 +189,7 @@ def _command(session: Session, entry: Entry) -> Command:
         notes=(),
         resumes=entry.id,
         forks=None,
+        definitions=session.targets.definitions_in(node),
     )
 
 
@@ -270,7 +271,7 @@ async def fork(front: Front, frame_id: str, name: str | None = None) -> FrameCar
     inner = session.record(frame_id) if "/" in frame_id else None
     node = node_to_run(front, entry)
     record = entry.record
-    base = _command(session, entry)
+    base = _command(session, entry, node)
     path = (Segment(SegmentKind.COMMAND, session.commands + 1),)
     command = replace(
         base,
@@ -287,7 +288,9 @@ async def fork(front: Front, frame_id: str, name: str | None = None) -> FrameCar
         if inner is not None:
             at = inner.path
             journal = await session.keeper.grafted(command, entry, record.outcome, at)
-        return await session.execute(node, command, record.data, record.context, journal)
+        return await CommandRun(session, node, command, record.data, record.context).carried_out(
+            journal
+        )
 
     return await front.ended(run)
 

@@ -22,6 +22,7 @@ from pydantic import BaseModel
 from flujo_nb.engine.outcomes import RunStatus
 from flujo_nb.engine.path import FramePath
 from flujo_nb.engine.record import FrameRecord
+from flujo_nb.engine.usage import UsageLimits
 from flujo_nb.widgets.view_model import clipped
 
 
@@ -79,7 +80,9 @@ class Command:
     ``path`` is that of the command, ``frame`` that of its frame, below it. ``has_parents_data``
     says that its input is its parent's output, ``has_parents_context`` the same of the context;
     ``resumes`` is the frame that it went on with, and ``forks`` the one whose finished frames it
-    kept.
+    kept. ``target`` is the text of what it runs, and ``definitions`` are the names and digests of
+    the steps in that; none when they could not be taken. ``limits`` are those of its own budget.
+    ``patch`` is what was changed of the frame that it forks, as JSON.
     """
 
     id: str
@@ -95,6 +98,9 @@ class Command:
     has_parents_context: bool = False
     resumes: str | None = None
     forks: str | None = None
+    definitions: tuple[tuple[str, str], ...] = ()
+    limits: UsageLimits | None = None
+    patch: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +144,8 @@ class Entry:
     def __init__(self, command: Command, ended: Ended, recall: Recall) -> None:
         self.command = command
         self.ended = ended
+        self.cells = [] if command.cell is None else [command.cell]
+        """The cells that it stands for: the one that made it, and those that it was reused in."""
         self._recall = recall
 
     @property
@@ -309,8 +317,7 @@ def _entry_of_cell(
     if cell is None or head is None:
         return None
     for entry in line_of(head, entries):
-        made_by = entry.command.cell
-        if made_by is not None and cell.is_again(made_by):
+        if any(map(cell.is_again, entry.cells)):
             return entry
     return None
 

@@ -22,7 +22,7 @@ from flujo_nb.engine.steps import Node
 from flujo_nb.widgets.view_model import ChildLine
 
 from .border import Copier
-from .head import NOT_SAVED, Command, Entry, Saved
+from .head import NOT_SAVED, CellKey, Command, Entry, Saved
 from .kept_frames import kept, kept_before, moved
 
 _GONE = "nothing of it is recorded"
@@ -95,6 +95,9 @@ class Keeper(Protocol):
 
     async def moved(self, head: str) -> None:
         """Note that HEAD was moved by hand. Raises `StoreError`."""
+
+    async def reused(self, frame_id: str, cell: CellKey | None, *, is_head: bool) -> None:
+        """Note that a frame stands for ``cell`` too. Raises `StoreError`."""
 
     def outcome_of(self, entry: Entry, node: Node | None) -> FrameOutcome | None:
         """How the frame of ``node`` ended, read back; ``None`` when that is not recorded.
@@ -215,6 +218,9 @@ class MemoryKeeper:
 
     async def moved(self, head: str) -> None:
         """HEAD lives in the session."""
+
+    async def reused(self, frame_id: str, cell: CellKey | None, *, is_head: bool) -> None:
+        """The session knows."""
 
     def outcome_of(self, entry: Entry, node: Node | None) -> FrameOutcome | None:
         """What was recorded before."""

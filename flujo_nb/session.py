@@ -8,7 +8,6 @@ IPython's shell: commands give it values and show what it returns.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import replace
 from uuid import uuid4
 
@@ -19,29 +18,23 @@ from flujo_nb.engine.background_task_manager import BackgroundTaskManager
 from flujo_nb.engine.cache_manager import CacheManager
 from flujo_nb.engine.context_update_manager import ContextUpdateManager
 from flujo_nb.engine.errors import StoreError
-from flujo_nb.engine.executor_core import ExecutorCore
-from flujo_nb.engine.frame import AnyFrame, make_execution_frame
-from flujo_nb.engine.journal import Journal
-from flujo_nb.engine.outcomes import (
-    BackgroundLaunched,
-    FrameOutcome,
-    Success,
-)
+from flujo_nb.engine.frame import AnyFrame
 from flujo_nb.engine.path import FramePath, Segment, SegmentKind
 from flujo_nb.engine.policies.built_in import built_in_policies
 from flujo_nb.engine.record import FrameRecord, children_of
 from flujo_nb.engine.results import BackgroundTask
 from flujo_nb.engine.steps import Node
 from flujo_nb.engine.usage import Quota, UsageLimits
-from flujo_nb.widgets.view_model import SHOWN, clipped, preview, veiled
 
-from .border import Copied, Copier, copied, shared_notes
+from .border import copied
+from .command_run import CommandRun, is_inside_a_step
 from .errors import unknown
 from .head import (
+    CellKey,
     Command,
-    Ended,
     Entry,
     Request,
+    Start,
     decide_start,
     failed_after,
     line_of,
@@ -49,14 +42,12 @@ from .head import (
 )
 from .initial_context import initial_context
 from .keeper import Keeper, MemoryKeeper
-from .kept_frames import kept, left_work
-from .ran_inside import MakeAgain, RanInside, gone_in
+from .kept_frames import left_work
 from .recall import Recaller
+from .run_options import PLAIN, RunOptions
 from .sizes import record_size
+from .staleness import stale_frames
 from .targets import Registered, Targets
-
-_inside: ContextVar[str | None] = ContextVar("flujo_inside", default=None)
-"""The path of the command whose step is running, if one is."""
 
 MB = 1_000_000
 MAX_MEMORY = 512 * MB
@@ -93,10 +84,6 @@ class Session:
         """The registered steps and pipelines by name."""
         return self.targets.steps
 
-    def register(self, name: str, node: Node, source: str) -> Registered:
-        """Keep ``node`` under ``name``; an earlier one of that name is replaced."""
-        return self.targets.register(name, node, source)
-
     def resolve(self, target: str, namespace: Mapping[str, object]) -> Node:
         """What ``target`` stands for; see `Targets.resolve`."""
         return self.targets.resolve(target, namespace)
@@ -121,7 +108,7 @@ class Session:
         if resources is not None:
             self.resources = resources
         if limits is not None:
-            self.quota = Quota(limits, self.total)  # what was used stays in the total
+            self.quota = Quota(limits, self.total, self.total.spent)
 
     # Records
 
@@ -197,6 +184,10 @@ class Session:
         """HEAD and the frames that it continued from, newest first."""
         return () if self.head is None else list(line_of(self.head, self.entries))
 
+    def stale(self) -> Mapping[str, str]:
+        """Why each frame that is out of date is, by its id, the oldest first."""
+        return stale_frames(self.entries, self.targets.definitions_now)
+
     def trim(self) -> Sequence[str]:
         """Keep to the limit of memory; the ids of the frames whose values are gone for good."""
         gone = self.recaller.shelf.trim(self.max_memory, [one.id for one in self.line()])
@@ -212,6 +203,14 @@ class Session:
         self.head = entry
         await self.keeper.moved(entry.id)
 
+    async def reuse(self, entry: Entry, cell: CellKey | None, *, moves_head: bool) -> None:
+        """Let the frame of ``entry`` stand for a run in ``cell`` too; HEAD moves as with a run."""
+        if cell is not None and cell not in entry.cells:
+            entry.cells.append(cell)
+        if moves_head and not is_inside_a_step():
+            self.head = entry
+        await self.keeper.reused(entry.id, cell, is_head=self.head is entry)
+
     def _shelve(self, entry: Entry, record: FrameRecord) -> None:
         if entry.command.has_parents_data:
             record = replace(record, data=None, has_data=False)  # its parent's record has it
@@ -219,21 +218,34 @@ class Session:
 
     # Runs
 
-    async def run(
-        self, node: Node, name: str, request: Request, *, refuse_after_failure: bool = False
-    ) -> Entry:
-        """Run ``node`` where ``request`` says, and keep the record of how that ended.
+    def start_of(
+        self, request: Request, name: str, *, refuse_after_failure: bool = False
+    ) -> Start:
+        """Where a run of ``name`` starts.
 
-        HEAD moves to the record when it succeeded and nobody else has moved HEAD meanwhile; a run
-        that a step of another one starts never moves it. An interrupt is recorded like any other
-        end; whoever asked for the run lets it travel on. With ``refuse_after_failure`` a run that
-        would go on from HEAD behind another step's failure is a `UsageError`; behind another
-        step's open question it always is.
+        With ``refuse_after_failure`` one that would go on from HEAD behind another step's failure
+        is a `UsageError`; behind another step's open question it always is.
         """
         start = decide_start(
             request, self.head, self.entries, self.initial_context, self.succeeded_record
         )
         refuse(start, name, refuse_after_failure)
+        return start
+
+    async def run(
+        self,
+        node: Node,
+        name: str,
+        request: Request,
+        start: Start,
+        options: RunOptions = PLAIN,
+    ) -> Entry:
+        """Run ``node`` from ``start``, and keep the record of how that ended.
+
+        HEAD moves to the record when it succeeded and nobody else has moved HEAD meanwhile; a run
+        that a step of another one starts never moves it. An interrupt is recorded like any other
+        end; whoever asked for the run lets it travel on.
+        """
         path = (Segment(SegmentKind.COMMAND, self.commands + 1),)
         command = Command(
             id=f"f{self.frames}",
@@ -247,34 +259,23 @@ class Session:
             target=request.target,
             has_parents_data=start.has_parents_data,
             has_parents_context=start.parent is not None,
+            definitions=self.targets.definitions_in(node),
+            limits=options.limits,
         )
         data = start.data if start.has_parents_data else copied(start.data).value
-        return await self.execute(node, command, data, start.context)
+        return await CommandRun(self, node, command, data, start.context, options).carried_out()
 
-    async def execute(
-        self,
-        node: Node,
-        command: Command,
-        data: object,
-        context: BaseModel | None,
-        journal: Journal | None = None,
-        make_again: MakeAgain | None = None,
-    ) -> Entry:
-        """Run ``command``'s frame, and keep the record of how it ended.
+    async def begin(self, command: Command, frame: AnyFrame, data: object) -> None:
+        """Note that ``command`` begins; its frame is given a copy of ``data``."""
+        self.frames += 1
+        if command.resumes is None:
+            self.commands += 1
+        await self.keeper.began(command, frame, data)
 
-        ``data`` is the record's own: what the frame gets is a copy. With a ``journal`` what stands
-        in it is not run again; ``make_again`` gives it anew when it needs values that are gone.
-        What cannot be planned changes nothing.
-        """
-        inside, head = _inside.get(), self.head
-        if journal is None:
-            journal = self.keeper.journal_of(command, None)
-        outcome, run_notes = await self._ended(node, command, data, context, journal, make_again)
-        side_line = self._side_line(inside, head)
-        record, output = self._record(command, data, context, outcome)
-        notes = (*run_notes, *shared_notes("output", output), *side_line)
-        entry = self._entered(command, node, outcome, record, notes)
-        if entry.succeeded and not side_line:
+    async def enter(self, entry: Entry, record: FrameRecord, may_be_head: bool) -> Entry:
+        """Keep how a command's frame ended."""
+        self.entries.append(entry)
+        if entry.succeeded and may_be_head:
             self.head = entry
         try:
             await self.keeper.ended(entry, is_head=self.head is entry)
@@ -283,113 +284,3 @@ class Session:
         self._shelve(entry, record)
         self.trim()
         return entry
-
-    async def _ended(
-        self,
-        node: Node,
-        command: Command,
-        data: object,
-        context: BaseModel | None,
-        journal: Journal,
-        make_again: MakeAgain | None,
-    ) -> tuple[FrameOutcome, Sequence[str]]:
-        """How the frame ended, and what its card says of how it ran."""
-        goes_on = command.resumes is not None or command.forks is not None
-        told = RanInside(command.frame) if goes_on else None
-        again: list[str] = []
-        while True:
-            handed = copied(data)
-            core = ExecutorCore(self.registry, self.tasks, self.cache)
-            frame = make_execution_frame(
-                node,
-                handed.value,
-                context=context,
-                facilities=core.facilities_of(node, context),
-                resources=self.resources,
-                quota=self.quota,
-                run_id=self.run_id,
-                path=command.path,
-                hooks=() if told is None else told.hooks,
-                journal=journal,
-            )
-            core.plan(frame)
-            if not again:
-                await self._began(command, frame, data)
-            token = _inside.set(str(frame.path))
-            try:
-                outcome = await core.run_root(frame)
-            finally:
-                _inside.reset(token)
-            gone = [one for one in gone_in(outcome) if one not in again]
-            if make_again is None or not gone:
-                break
-            again += gone
-            journal = await make_again(again)
-        notes = [f"{one} ran again: its value was only in memory" for one in again]
-        if told is not None and told.note is not None:
-            notes.insert(0, told.note)
-        return outcome, (*notes, *shared_notes("input", handed))
-
-    async def _began(self, command: Command, frame: AnyFrame, data: object) -> None:
-        self.frames += 1
-        if command.resumes is None:
-            self.commands += 1
-        await self.keeper.began(command, frame, data)
-
-    def _side_line(self, inside: str | None, head: Entry | None) -> tuple[str, ...]:
-        """Why the frame that ended is not on HEAD's line, which it began from."""
-        if inside is not None:
-            return (f"ran inside {inside}: HEAD stays where it is",)
-        if self.head is not head:
-            return ("another run moved HEAD meanwhile: this one stands on a side line",)
-        return ()
-
-    def _entered(
-        self,
-        command: Command,
-        node: Node,
-        outcome: FrameOutcome,
-        record: FrameRecord,
-        notes: tuple[str, ...],
-    ) -> Entry:
-        saved = self.keeper.saved(command, node, outcome)
-        is_whole = isinstance(outcome, Success) and not saved.live_only
-        ended = Ended(
-            status=record.status,
-            duration_s=record.duration_s,
-            feedback=None if record.feedback is None else veiled(record.feedback),
-            notes=notes,
-            saved=saved,
-            shown=clipped(str(preview(record.output)), SHOWN) if is_whole else None,
-        )
-        entry = Entry(command, ended, self.recaller.record_of)
-        self.entries.append(entry)
-        return entry
-
-    def _record(
-        self,
-        command: Command,
-        data: object,
-        context: BaseModel | None,
-        outcome: FrameOutcome,
-    ) -> tuple[FrameRecord, Copied]:
-        copier, output, after = Copier(), Copied(None), None
-        if isinstance(outcome, Success):
-            output = copier.copied(outcome.output)  # before its children's: the notes are its own
-            if context is not None:
-                after = self.contexts.merge(context, outcome.update)
-        elif isinstance(outcome, BackgroundLaunched):
-            output, after = Copied(data), context
-        record = FrameRecord(
-            id=command.id,
-            name=command.name,
-            path=command.frame,
-            run_id=self.run_id,
-            data=data,
-            context=context,
-            outcome=kept(outcome, copier),
-            output=output.value,
-            context_after=after,
-            parent=command.parent,
-        )
-        return record, output

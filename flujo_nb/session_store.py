@@ -17,9 +17,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
 from flujo_nb.engine.errors import StoreError
-from flujo_nb.engine.outcome_codec import withheld
 from flujo_nb.engine.recorded_run import Persist
-from flujo_nb.engine.step_definitions import StepDefinitions
 from flujo_nb.engine.store.codec import Codec
 from flujo_nb.engine.store.owners import this_process
 from flujo_nb.engine.store.secrets import SecretBook, secrets_of
@@ -119,13 +117,15 @@ class SessionStore:
 
     def _fill(self, session: Session, keeper: StoredKeeper) -> str | None:
         session.keeper = keeper
-        noted, head = keeper.restored()
-        for command, ended in noted:
+        noted = keeper.restored()
+        for command, ended in noted.frames:
             session.entries.append(Entry(command, ended, session.recaller.record_of))
-        session.frames = len(noted)
+        for one in noted.reused:
+            session.entry_of(one.frame).cells.append(one.cell)
+        session.frames = len(noted.frames)
         numbers = [entry.command.path.segments[0].key for entry in session.entries]
         session.commands = max((int(str(number)) for number in numbers), default=0)
-        return head
+        return noted.head
 
     def _keeper(self, session: Session, lease: Lease | None) -> StoredKeeper:
         types = TypeTable(lambda: self._names)
@@ -136,7 +136,7 @@ class SessionStore:
             Codec(types, secrets),
             Persist.AUTO,
             lease,
-            definitions=StepDefinitions(withheld),
+            definitions=session.targets.definitions,
         )
         if lease is not None:
             journal.writer.seq = self.store.run(session.run_id).last_seq

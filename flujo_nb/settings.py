@@ -22,6 +22,12 @@ class Flujo(Configurable):
         "continue",
         help="A run behind a failed one goes on from the unchanged HEAD, or is refused.",
     ).tag(config=True)
+    reuse = CaselessStrEnum(
+        ["off", "same"],
+        "off",
+        help="'same': a command whose steps and input equal those of a recorded frame gives that "
+        "frame, and runs nothing. Steps that are declared pure=False always run.",
+    ).tag(config=True)
     store = Unicode(
         allow_none=True,
         help="Where sessions are kept: 'auto' (.flujo/flujo.db beside the notebook, where that is "

@@ -2,6 +2,7 @@
 
 ``frame#3`` notes how the frame ``f3`` came about, ``input#3`` and ``context#3`` what it was given,
 where that was nobody's output; ``ended#3`` tells how it ended, and ``head`` where HEAD stands.
+``reused#2`` tells of the third cell in which a recorded frame was given.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from typing import cast
 
 from IPython.core.error import UsageError
 from pydantic import BaseModel
@@ -30,7 +32,7 @@ from flujo_nb.engine.stores import Row, Source, Store
 from flujo_nb.widgets.view_model import ChildLine
 
 from .cut_off import STATUS, cut_off, lines_inside
-from .head import Command, Ended, Entry, Saved
+from .head import CellKey, Command, Ended, Entry, Saved
 from .kept_frames import moved
 from .targets import all_nodes
 
@@ -50,6 +52,23 @@ class Noted:
     context: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Reused:
+    """What is noted when a recorded frame was given in ``cell``, and nothing ran."""
+
+    frame: str
+    cell: CellKey
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What was noted of a session: of each frame, in order, and where HEAD stood."""
+
+    frames: Sequence[tuple[Command, Ended]]
+    reused: Sequence[Reused]
+    head: str | None
+
+
 class StoredKeeper:
     """Keeps a session in ``store``; ``journal`` holds its lease."""
 
@@ -63,6 +82,7 @@ class StoredKeeper:
         self._inputs: dict[str, str] = {}
         self._digests: dict[str, str] = {}
         self._context: tuple[BaseModel, int] | None = None
+        self._reused = 0
 
     @property
     def run_id(self) -> str:
@@ -158,7 +178,9 @@ class StoredKeeper:
         context = None
         if not command.has_parents_context and frame.context is not None:
             context = self._note_context(frame.context, number)
-        noted = self._noted[command.id] = Noted(_of_any_kernel(command), has_input, context)
+        cell = None if command.cell is None else _of_any_kernel(command.cell)
+        lasting = replace(command, cell=cell)
+        noted = self._noted[command.id] = Noted(lasting, has_input, context)
         self._decide("frame", noted, number)
         begun = self._journal.begin(command.frame, frame.step, frame.data)
         self._inputs[command.id] = begun.input.hex()
@@ -209,6 +231,15 @@ class StoredKeeper:
     async def moved(self, head: str) -> None:
         """Make the move durable."""
         self._decide("head", head)
+        await self._journal.writer.commit()
+
+    async def reused(self, frame_id: str, cell: CellKey | None, *, is_head: bool) -> None:
+        """Make it durable."""
+        if cell is not None:
+            self._decide("reused", Reused(frame_id, _of_any_kernel(cell)), self._reused)
+            self._reused += 1
+        if is_head:
+            self._decide("head", frame_id)
         await self._journal.writer.commit()
 
     def _decide(self, name: str, value: object, number: int | None = None) -> None:
@@ -277,15 +308,19 @@ class StoredKeeper:
         status = RunStatus.PAUSED if paused else RunStatus.COMPLETED
         await self._journal.rest(status, ())
 
-    def restored(self) -> tuple[Sequence[tuple[Command, Ended]], str | None]:
-        """What was noted of each frame, in order, and where HEAD stood. Decodes no values."""
+    def restored(self) -> Restored:
+        """What was noted of the session. Decodes no values."""
         reader = self.reader()
         frames = noted_in(reader)
         self._noted = {noted.command.id: noted for noted, _ in frames}
         self._digests = {noted.command.id: ended.saved.digest or "" for noted, ended in frames}
         head = reader.decision(ROOT, "head")
+        reused: list[Reused] = []
+        while (one := reader.decision(ROOT, "reused", len(reused))) is not None:
+            reused.append(cast(Reused, one.value))
+        self._reused = len(reused)
         told = [(noted.command, ended) for noted, ended in frames]
-        return told, None if head is None else str(head.value)
+        return Restored(told, reused, None if head is None else str(head.value))
 
 
 def noted_in(journal: StoredJournal) -> Sequence[tuple[Noted, Ended]]:
@@ -309,10 +344,9 @@ def _end_of(row: Row | None) -> Ended:
     return Ended(status=STATUS.get(row.status or "", RunStatus.FAILED))
 
 
-def _of_any_kernel(command: Command) -> Command:
-    """``command`` without the number of its cell's execution, which means something here only."""
-    cell = command.cell
-    return command if cell is None else replace(command, cell=replace(cell, execution=-1))
+def _of_any_kernel(cell: CellKey) -> CellKey:
+    """``cell`` without the number of its execution, which means something here only."""
+    return replace(cell, execution=-1)
 
 
 def _number_of(frame_id: str) -> int:

@@ -22,6 +22,7 @@ from flujo_nb.engine.record import FrameRecord
 from flujo_nb.engine.results import BackgroundTask
 from flujo_nb.engine.step_history_tracker import feedback_in
 from flujo_nb.engine.store.secrets import SIGNS, looks_like
+from flujo_nb.engine.usage import Quota
 from flujo_nb.engine.user_code import Raised, caught_inline
 from flujo_nb.engine.values import exactly_equal, state_of
 
@@ -101,6 +102,9 @@ class FrameView:
     absent: str | None = None
     digest: str | None = None
     input_digest: str | None = None
+    stale: str | None = None
+    budget: Sequence[str] = ()
+    is_reused: bool = False
 
     @property
     def duration(self) -> str:
@@ -127,7 +131,7 @@ class FrameView:
             "usage": {"cost_usd": self.cost_usd, "tokens": self.tokens},
             "digest": self.digest,
             "input_digest": self.input_digest,
-            "stale": False,
+            "stale": None if self.stale is None else veiled(self.stale),
             "live_only": list(self.live_only),
         }
 
@@ -143,11 +147,14 @@ def frame_view(
     live_only: Sequence[str] = (),
     digest: str | None = None,
     input_digest: str | None = None,
+    stale: str | None = None,
+    budget: Sequence[str] = (),
 ) -> FrameView:
     """What a card says about ``record``, which got its input from ``origin``.
 
     ``tasks`` are those that it left in the background, ``live_only`` the parts of its values that
-    are not saved; the digests are those of what it came to and of its input.
+    are not saved; the digests are those of what it came to and of its input. ``stale`` says why
+    it is out of date, if it is, and ``budget`` what of it is reserved, spent and left.
     """
     return FrameView(
         id=record.id,
@@ -175,6 +182,8 @@ def frame_view(
         absent=None if record.absent is None else clipped(record.absent, FEEDBACK),
         digest=digest,
         input_digest=input_digest,
+        stale=None if stale is None else clipped(stale, FEEDBACK),
+        budget=budget,
     )
 
 
@@ -366,6 +375,27 @@ def _fields_of(value: object) -> list[tuple[str, object]] | None:
 def _hidden_fields(model: BaseModel) -> set[str]:
     private = set(model.__pydantic_private__ or {})
     return private | {name for name, field in type(model).model_fields.items() if not field.repr}
+
+
+def budget_lines(quota: Quota) -> Sequence[str]:
+    """What is spent, reserved and left of each limit of a budget; nothing where there is none."""
+    limits, spent, reserved = quota.limits, quota.spent, quota.reserved
+    lines = []
+    if limits.total_cost_usd_limit is not None:
+        limit = limits.total_cost_usd_limit
+        left = max(limit - spent.cost_usd - reserved.cost_usd, 0.0)
+        parts = f"${spent.cost_usd:.4f} spent", f"${reserved.cost_usd:.4f} reserved"
+        lines.append(f"{', '.join(parts)}, ${left:.4f} left of ${limit:g}")
+    for what, most, used, held in (
+        ("tokens", limits.total_tokens_limit, spent.tokens, reserved.tokens),
+        ("requests", limits.total_requests_limit, spent.requests, reserved.requests),
+    ):
+        if most is not None:
+            left_over = max(most - used - held, 0)
+            lines.append(
+                f"{used:,} spent, {held:,} reserved, {left_over:,} left of {most:,} {what}"
+            )
+    return lines
 
 
 def duration_text(seconds: float) -> str:

@@ -17,7 +17,7 @@ from flujo_nb.engine.steps import AnyStep, Node, Step, is_node, name_of, steps_o
 from flujo_nb.errors import unknown
 from flujo_nb.front import Front
 from flujo_nb.step_names import StepNames
-from flujo_nb.targets import is_agent, no_step, nodes_in
+from flujo_nb.targets import Registered, is_agent, no_step, nodes_in
 
 from .command import NO_RUN, START, Command, only_word, request_of
 
@@ -87,7 +87,8 @@ async def _registered_and_run(
     shown = name or name_of(node)
     request = request_of(front, parsed, command, shown)
     if name is not None:
-        front.session.register(name, node, body)
+        line = " ".join(parsed.words)
+        front.session.targets.register(Registered(name, node, body, command, line))
     if "--no-run" in parsed.flags:
         start = " -i EXPR" if front.session.head is None and _takes_input(node) else ""
         following = f"%flujo run {shown}{start}"

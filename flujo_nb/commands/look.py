@@ -8,12 +8,11 @@ from flujo_nb.command_line import Parsed
 from flujo_nb.display import View, preview_text, table_view
 from flujo_nb.engine.outcomes import RunStatus
 from flujo_nb.engine.steps import Node, Pipeline, name_of
-from flujo_nb.engine.usage import Quota
 from flujo_nb.front import Front
 from flujo_nb.head import Entry, last_of
 from flujo_nb.session import MB, Session
 from flujo_nb.sizes import size_text
-from flujo_nb.widgets.view_model import SHOWN, clipped, duration_text, short
+from flujo_nb.widgets.view_model import SHOWN, budget_lines, clipped, duration_text, short
 
 from .command import Command, only_word
 
@@ -38,9 +37,7 @@ def status_view(front: Front) -> View:
         ("memory", _memory_line(front)),
         ("kept", _kept_line(front)),
     ]
-    budget = _budget_line(session.quota)
-    if budget:
-        rows.append(("budget", budget))
+    rows += [("budget", line) for line in budget_lines(session.quota)]
     open_ones = (one for one in reversed(session.entries) if one.status is RunStatus.PAUSED)
     asks = next((one for one in open_ones if last_of(one, session.entries) is one), None)
     failed = session.failed_after_head()
@@ -66,19 +63,6 @@ def _head_line(session: Session) -> str:
         return f"{head.id} {head.name}"
     standing = [one.id for one in session.entries if one.succeeded]
     return f"none: %flujo back {standing[-1]} goes on from there" if standing else "none yet"
-
-
-def _budget_line(quota: Quota) -> str:
-    """What is used of each limit."""
-    limits, spent = quota.limits, quota.spent
-    parts = []
-    if limits.total_tokens_limit is not None:
-        parts.append(f"{spent.tokens:,} of {limits.total_tokens_limit:,} tokens")
-    if limits.total_cost_usd_limit is not None:
-        parts.append(f"${spent.cost_usd:.4f} of ${limits.total_cost_usd_limit:g}")
-    if limits.total_requests_limit is not None:
-        parts.append(f"{spent.requests:,} of {limits.total_requests_limit:,} requests")
-    return ", ".join(parts)
 
 
 def _context_line(front: Front) -> str:
