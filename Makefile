@@ -2,7 +2,7 @@
 # An interpreter of your choice: make PYTHON=/path/to/python3.12 test
 
 .DEFAULT_GOAL := help
-.PHONY: help all demo test test-fast test-cold kill typecheck lint bench clean
+.PHONY: help all demo test test-fast test-cold kill matrix typecheck lint bench clean
 
 PY := .venv/bin/python
 STAMP := .venv/.installed
@@ -28,6 +28,9 @@ test-cold: $(STAMP) ## the engine's tests with every frame read back from a stor
 
 kill: $(STAMP) strace ## kill every flow at every write and sync of its store, and resume it; needs strace
 	@$(PY) -m tests.crash.kill_all
+
+matrix: $(STAMP) ## the front on old and new pairs of ipykernel and IPython, each in its environment
+	@FLUJO_MATRIX=1 $(PY) -m pytest tests/kernel/test_matrix.py
 
 typecheck: $(STAMP) build/typing ## mypy, strict
 	@$(PY) -m mypy
@@ -81,4 +84,5 @@ $(STAMP): pyproject.toml setup.cfg constraints.txt
 	exit 1
 	@$(PY) -m pip install -qq -c constraints.txt setuptools
 	@$(PY) -m pip install -qq -c constraints.txt --no-build-isolation -e '.[agents,data,html,tutorials,test,dev]'
+	@.venv/bin/flujo-nb install --sys-prefix >/dev/null # an editable installation carries none
 	@touch $@

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from random import Random
 from time import monotonic, perf_counter
@@ -10,6 +11,7 @@ from typing import TypeAlias, cast
 from weakref import WeakKeyDictionary
 
 from .attempt import Attempted, Attempts
+from .attempt_slots import AttemptSlots
 from .errors import FallbackFailed, PipelineAbortSignal, RateLimited
 from .failure_builder import feedback_of, is_failure, is_retryable, not_noted
 from .fallback_handler import FallbackHandler, FellBack, NoFallback
@@ -41,6 +43,8 @@ class GiveUp:
 
 
 RetryDecision: TypeAlias = Again | GiveUp
+
+_Attempt: TypeAlias = Callable[[AnyFrame, Trial], Awaitable[Attempted]]
 
 _MOST_DOUBLINGS = 32  # of the delay; some hundreds more are no float any longer
 _FALLBACK = "fallback"
@@ -107,9 +111,11 @@ class _Retries:
     ) -> None:
         self.core = core
         self.step = step
-        self.attempts = attempts
+        self.attempt: _Attempt = attempts.run
         self.pace = pace
         self.fallbacks = FallbackHandler()
+        if core.slots is not None:
+            self.attempt, self.pace = _bounded(core.slots, pace, attempts.run), None
 
     async def run(self, frame: AnyFrame) -> StepOutcome:
         started = perf_counter()
@@ -127,7 +133,7 @@ class _Retries:
             else:
                 attempt += 1
                 current = frame if attempt == 1 else retry_frame(frame, attempt, feedback)
-                done = await caught(self.attempts.run(current, trial))
+                done = await caught(self.attempt(current, trial))
             if trial.spent is not FREE:
                 spent += trial.spent
             if not isinstance(done, Raised):
@@ -269,6 +275,27 @@ class _Retries:
             case _:
                 passed = passed_on(outcome, frame, (outcome,), latency, metadata)
                 return replace(passed, attempts=fell.attempts, usage=fell.usage)
+
+
+def _bounded(slots: AttemptSlots, pace: Pace | None, attempt: _Attempt) -> _Attempt:
+    """``attempt`` with a slot while it is in flight, and none while ``pace`` has it wait."""
+    if pace is None:
+        return slots.around(attempt)
+
+    async def run(frame: AnyFrame, trial: Trial) -> Attempted:
+        while True:
+            lane = await slots.take()
+            try:
+                now = monotonic()
+                start = pace.free_at(now)
+                if start <= now:
+                    pace.next_start(now)
+                    return await attempt(frame, trial)
+            finally:
+                slots.give_back(lane)
+            await asyncio.sleep(start - now)
+
+    return run
 
 
 def _noted(frame: AnyFrame) -> FellBack | None:

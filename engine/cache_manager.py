@@ -81,6 +81,8 @@ class MemoryCache:
         self._ttl_s = ttl_s
         self._clock = clock
         self._kept: OrderedDict[str, tuple[object, float]] = OrderedDict()
+        self.hits = 0
+        """How often a value was found."""
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -91,6 +93,7 @@ class MemoryCache:
         if kept is None or (self._ttl_s is not None and self._clock() >= kept[1] + self._ttl_s):
             return None
         self._kept[key] = kept  # now the newest
+        self.hits += 1
         return kept[0]
 
     def set(self, key: str, value: object) -> None:

@@ -9,16 +9,35 @@ import operator
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
-from types import CellType, FunctionType, MethodType
-from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
+from types import (
+    BuiltinFunctionType,
+    CellType,
+    FunctionType,
+    MethodDescriptorType,
+    MethodType,
+    WrapperDescriptorType,
+)
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-from pydantic import BaseModel
-from pydantic.fields import ModelPrivateAttr
+from pydantic import BaseModel, Secret, SecretBytes, SecretStr
+from pydantic.dataclasses import is_pydantic_dataclass
+from pydantic.fields import FieldInfo, ModelPrivateAttr
 
-from .code_facts import facts_of, library_of
+from .code_facts import CodeFacts, facts_of, library_of
 from .values import state_of
 
-_CODE = (FunctionType, classmethod, staticmethod, property, functools.cached_property)
+if TYPE_CHECKING:
+    from pydantic._internal._decorators import DecoratorInfos
+
+BUILT_IN = BuiltinFunctionType | MethodDescriptorType | WrapperDescriptorType
+SECRET: tuple[type, ...] = (Secret, SecretBytes, SecretStr)
+_CODE = (
+    *(FunctionType, classmethod, staticmethod, property, functools.cached_property),
+    *(functools.partialmethod, functools.singledispatchmethod),
+)
+_MADE = ("_tuplegetter", "getset_descriptor", "member_descriptor")
+"""The types of the members that a class is given for its fields."""
+_OF_PATTERNS = ("__match_args__", "__slots__")
 _UNDEFINED: object = ModelPrivateAttr().default
 _OF_A_FIELD = (
     *("alias", "validation_alias", "serialization_alias", "title", "description", "examples"),
@@ -65,7 +84,7 @@ def parts_of(value: object, owned: bool) -> Parts | None:
     match value:
         case MethodType():
             return [("", value.__func__), (".__self__", value.__self__)]
-        case functools.partial():
+        case functools.partial() | functools.partialmethod():
             arguments = [*enumerate(value.args), *value.keywords.items()]
             return [("", value.func), *((f"({key})", one) for key, one in arguments)]
         case classmethod() | staticmethod():
@@ -74,6 +93,9 @@ def parts_of(value: object, owned: bool) -> Parts | None:
             return [("", value.fget), ("=", value.fset), ("del", value.fdel)]
         case functools.cached_property():
             return [("", value.func)]
+        case functools.singledispatchmethod():
+            registry: Mapping[type, object] = value.dispatcher.registry
+            return [pair for kind, one in registry.items() for pair in ((": ", kind), ("", one))]
         case operator.itemgetter() | operator.attrgetter() | operator.methodcaller():
             return [("", part) for part in value.__reduce__()]
         case tuple():
@@ -99,6 +121,15 @@ def parts_of(value: object, owned: bool) -> Parts | None:
 
 def _items(values: Iterable[object]) -> Parts:
     return [(f"[{number}]", one) for number, one in enumerate(values)]
+
+
+def hint_facts(hint: str) -> CodeFacts:
+    """What is known of an annotation that is a text, as of code; nothing, if it is none."""
+    try:
+        code = compile(hint, "<annotation>", "eval")
+    except SyntaxError:
+        code = compile("None", "<annotation>", "eval")
+    return facts_of(code)
 
 
 def content_of(cell: CellType, key: str, default: object) -> object:
@@ -138,18 +169,11 @@ def declared_in(kind: type) -> Iterator[tuple[str, object]]:
     """What models, dataclasses and enums declare beside their members and annotations."""
     if issubclass(kind, BaseModel):
         yield "model_config", kind.model_config
-        for name, one in kind.model_fields.items():
-            default = "no default" if one.default is _UNDEFINED else (one.default,)
-            yield name, (one.annotation, default, one.default_factory, *one.metadata)
-            yield f"{name}: told", [getattr(one, told) for told in _OF_A_FIELD]
+        yield from _fields_of(kind.model_fields)
         for name, private in kind.__private_attributes__.items():
             default = "no default" if private.default is _UNDEFINED else (private.default,)
             yield name, (default, private.default_factory)
-        rules = kind.__pydantic_decorators__
-        for name, of_field in rules.field_validators.items():
-            yield name, repr(of_field.info)
-        for name, of_model in rules.model_validators.items():
-            yield name, repr(of_model.info)
+        yield from _rules_of(kind.__pydantic_decorators__)
     elif issubclass(kind, Enum):
         yield from ((member.name, member.value) for member in kind)
     elif dataclasses.is_dataclass(kind):
@@ -158,6 +182,24 @@ def declared_in(kind: type) -> Iterator[tuple[str, object]]:
             factory: object = each.default_factory
             made = None if factory is dataclasses.MISSING else factory
             yield each.name, (each.init, each.kw_only, each.compare, made)
+        if is_pydantic_dataclass(kind):
+            yield from _fields_of(kind.__pydantic_fields__)
+            yield from _rules_of(kind.__pydantic_decorators__)
+
+
+def _fields_of(fields: Mapping[str, FieldInfo]) -> Iterator[tuple[str, object]]:
+    for name, one in fields.items():
+        default = "no default" if one.default is _UNDEFINED else (one.default,)
+        yield name, (one.annotation, default, one.default_factory, *one.metadata)
+        yield f"{name}: told", [getattr(one, told) for told in _OF_A_FIELD]
+
+
+def _rules_of(rules: DecoratorInfos) -> Iterator[tuple[str, object]]:
+    """How the functions that check a model's values, or write them, are called."""
+    yield from ((name, repr(one.info)) for name, one in rules.field_validators.items())
+    yield from ((name, repr(one.info)) for name, one in rules.model_validators.items())
+    yield from ((name, repr(one.info)) for name, one in rules.field_serializers.items())
+    yield from ((name, repr(one.info)) for name, one in rules.model_serializers.items())
 
 
 def is_written(kind: type, key: str, member: object) -> bool:
@@ -167,7 +209,7 @@ def is_written(kind: type, key: str, member: object) -> bool:
             member.__code__.co_filename == "<string>" or library_of(member) is not None
         )
         return not (made and "__dataclass_params__" in vars(kind))
-    if key in _DESCRIBED or (key.startswith("__") and key.endswith("__")):
+    dunder = key.startswith("__") and key.endswith("__") and key not in _OF_PATTERNS
+    if key in _DESCRIBED or dunder or type(member).__name__ in _MADE:
         return False
-    descriptor = hasattr(type(member), "__get__") and library_of(type(member)) is not None
-    return not descriptor and not issubclass(kind, Enum)
+    return not issubclass(kind, Enum)

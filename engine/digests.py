@@ -21,48 +21,36 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import blake2b
-from types import (
-    BuiltinFunctionType,
-    FunctionType,
-    MethodDescriptorType,
-    MethodType,
-    ModuleType,
-    WrapperDescriptorType,
-)
-from typing import TypeAlias, cast
-
-from pydantic import Secret, SecretBytes, SecretStr
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Self, TypeAlias, cast
 
 from .code_facts import CodeFacts, facts_of, library_of
 from .definition_parts import (
+    BUILT_IN,
+    SECRET,
     Defined,
     Described,
     content_of,
     declared_in,
+    hint_facts,
     is_simple_object,
     is_written,
     parts_of,
     rebound_attributes,
 )
-from .identities import Sightings, held, new_name
+from .identities import MAX_CONSTANT, as_first_seen, first_held, held, own_name
 from .step_kinds import UNDEFINING
 from .steps import AnyStep, Node, is_node, name_of
 from .value_keys import NotKeyable, class_name, encoded, is_plain
 
-MAX_CONSTANT = 65_536
-"""The bytes up to which a constant counts by value."""
-
 _MISSING = object()
-_STATES: Sightings[bytes] = Sightings(pins=True)
-_NAMES: Sightings[bytes] = Sightings(pins=False)
-_REBOUND: Sightings[dict[str, bytes]] = Sightings(pins=False)
-_BUILT_IN = BuiltinFunctionType | MethodDescriptorType | WrapperDescriptorType
-_SECRET: tuple[type, ...] = (Secret, SecretBytes, SecretStr)
 _ENTRIES = ("__call__", "process", "run", "stream", "validate")
 
 _Look: TypeAlias = Callable[[str, object], object]
 _Watch: TypeAlias = tuple[_Look, str, Callable[[], object]]
 """How to look a name up, the name, and what it stood for."""
+_Variable: TypeAlias = tuple[int, str]
+"""The id of a namespace or of a closure's cell, and the name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +92,11 @@ def definition_of_parts(parts: Iterable[tuple[str, object]], with_state: bool = 
 
     Without ``with_state`` its ``state`` says nothing, and nothing untracked is looked into.
     """
-    declared, state = _Survey(), _Survey(deep=True)
-    for name, part in parts:
-        declared.hash.update(encoded(name))
-        declared.take(name, part, owned=True)
-    declared.finish()
+    named = list(parts)
+    declared = _Survey().over(named)
+    if declared.assigned & declared.read:  # what one function reads, another one keeps
+        declared = _Survey(assigned=declared.assigned).over(named)
+    state = _Survey(deep=True, assigned=declared.assigned)
     for name, value in declared.left if with_state else ():
         state.take(name, value)
     state.finish()
@@ -127,10 +115,12 @@ def definition_of_parts(parts: Iterable[tuple[str, object]], with_state: bool = 
 class _Survey:
     """One walk over what a definition is made of; its order is the same in every process.
 
-    A shallow survey leaves aside what can change in place, and a deep one takes it.
+    A shallow survey leaves aside what can change in place, and a deep one takes it. ``assigned``
+    are the variables that functions on the way assign, ``read`` those that they only read;
+    one that is known beforehand to be assigned is so for all of them.
     """
 
-    def __init__(self, deep: bool = False) -> None:
+    def __init__(self, deep: bool = False, assigned: Iterable[_Variable] = ()) -> None:
         self.hash = blake2b(digest_size=32)
         self.tracked: dict[str, None] = {}
         self.untracked: dict[str, None] = {}
@@ -139,11 +129,21 @@ class _Survey:
         self.notes: list[bytes] = []
         self.watches: list[_Watch] = []
         self.checks: list[Callable[[], bool]] = []
+        self.assigned = {*assigned}
+        self.read: set[_Variable] = set()
         self._deep = deep
         self._numbers: dict[int, int] = {}
         self._taken: set[tuple[int, str]] = set()
         self._entries = {*_ENTRIES}
         self._waiting: deque[tuple[str, object]] = deque()
+
+    def over(self, parts: Iterable[tuple[str, object]]) -> Self:
+        """Describe ``parts``, each under its name."""
+        for name, part in parts:
+            self.hash.update(encoded(name))
+            self.take(name, part, owned=True)
+        self.finish()
+        return self
 
     def finish(self) -> None:
         """Describe everything that was referred to."""
@@ -171,7 +171,7 @@ class _Survey:
         elif isinstance(value, ModuleType):
             self.facts.append((name, value))
             self._write("module", value.__name__, library_of(value))
-        elif isinstance(value, _BUILT_IN):
+        elif isinstance(value, BUILT_IN):
             self.facts.append((name, value))
             self._write("built-in", value.__qualname__)
             if isinstance(value, BuiltinFunctionType):
@@ -188,14 +188,14 @@ class _Survey:
         if isinstance(value, MethodType):
             self._entries.add(value.__name__)
             owned = True
-        parts = None if isinstance(value, _SECRET) else parts_of(value, owned)
+        parts = None if isinstance(value, SECRET) else parts_of(value, owned)
         if parts is not None:
             self._write("parts", len(parts))
             self.take(name, type(value))
             for label, part in parts:
                 self._write(label)
                 self.take(f"{name}{label}", part, owned)
-        elif owned and is_simple_object(value) and not isinstance(value, _SECRET):
+        elif owned and is_simple_object(value) and not isinstance(value, SECRET):
             self._object(name, value)
         else:
             self._write("by type")
@@ -209,11 +209,11 @@ class _Survey:
             self.left.append((name, value))
             return
         try:
-            self._write("data", _as_first_seen(value))
+            self._write("data", as_first_seen(value))
         except NotKeyable:
             items = parts_of(value, owned=True) if type(value) in (list, dict) else None
             if items is None or len(items) > MAX_CONSTANT:
-                self._write("identity", _NAMES.of(value, new_name))
+                self._write("identity", own_name(value))
             elif self._is_new("items", value):
                 for label, item in items:
                     self.take(f"{name}{label}", item)
@@ -221,13 +221,7 @@ class _Survey:
     def _leave_rebound(self, name: str, key: str, value: object, owner: object) -> None:
         """Let ``key``, which the code of ``owner`` assigns, count as what it held at first."""
         self.untracked[_told(name, value)] = None
-        notes = _REBOUND.of(owner, dict)
-        if key not in notes:
-            try:
-                notes[key] = _hash_of(value)
-            except NotKeyable:
-                notes[key] = new_name()
-        self.notes.append(notes[key])
+        self.notes.append(first_held(owner, key, value))
 
     def _write(self, *parts: object) -> None:
         self.hash.update(encoded(parts))
@@ -242,10 +236,6 @@ class _Survey:
     def _watch(self, look: _Look, key: str, value: object) -> None:
         """Note that ``look(key)`` gives ``value``."""
         self.watches.append((look, key, held(value)))
-
-    def _check(self, holds: Callable[[], bool]) -> None:
-        """Note that ``holds()`` is true."""
-        self.checks.append(holds)
 
     def _constant(self, name: str, value: object) -> None:
         try:
@@ -267,12 +257,12 @@ class _Survey:
             for label, part in made_of.parts:
                 self._write(label)
                 self.take(f"{name}{label}", part, owned=True)
-            self._check(made_of.holds)
+            self.checks.append(made_of.holds)
             return
         digest = value.definition_digest()
         self._write("agent", class_name(type(value)), digest)
         self.facts.append((f"{name}.definition_digest()", digest))
-        self._check(lambda: value.definition_digest() == digest)
+        self.checks.append(lambda: value.definition_digest() == digest)
 
     def _node(self, name: str, node: Node) -> None:
         self.take(name, type(node))
@@ -294,6 +284,8 @@ class _Survey:
             self._write("function", facts.digest)
             self._hints(name, function)
             self._globals(function, facts)
+            for own in sorted(vars(function).keys() - {"__wrapped__"}):
+                self.untracked[_told(f"{name}.{own}", vars(function)[own])] = None
         defaults = enumerate(function.__defaults__ or ())
         for key, default in (*defaults, *sorted((function.__kwdefaults__ or {}).items())):
             self._write("default", key)
@@ -301,21 +293,34 @@ class _Survey:
         for key, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             look = functools.partial(content_of, cell)
             if key in facts.rebound:
+                self.assigned.add((id(cell), key))
+            if (id(cell), key) in self.assigned:
                 self._leave_rebound(key, key, look(key, _MISSING), function)
             else:
+                self.read.add((id(cell), key))
                 self._variable(key, look, facts)
 
     def _globals(self, function: FunctionType, facts: CodeFacts) -> None:
         variables = cast(Mapping[str, object], function.__globals__)
-        absent = frozenset(facts.global_names) - variables.keys()  # most are built-ins
+        kept = facts.rebound.difference(function.__code__.co_freevars)
+        self.assigned.update((id(variables), key) for key in kept)
+        used = {(id(variables), key) for key in facts.global_names} - self.assigned
+        self.read |= used
+        absent = {key for _, key in used} - variables.keys()  # most are built-ins
         # Asked of the variables, because that goes through the absent: in a notebook they are few.
-        self._check(functools.partial(variables.keys().isdisjoint, absent))
+        self.checks.append(functools.partial(variables.keys().isdisjoint, absent))
         self._write("built-ins", sorted(absent), "imports", facts.imports)
         for key in facts.global_names:
-            if key in facts.rebound:
-                self.untracked[_told(key, variables.get(key))] = None
-            elif key not in absent:
-                self._variable(key, variables.get, facts)
+            if key not in absent:
+                self._global(key, variables, facts)
+
+    def _global(self, key: str, variables: Mapping[str, object], facts: CodeFacts) -> None:
+        """Take what a variable of a module stands for, unless functions assign it."""
+        if (id(variables), key) in self.assigned:
+            self.untracked[_told(key, variables.get(key, _MISSING))] = None
+        else:
+            self.read.add((id(variables), key))
+            self._variable(key, variables.get, facts)
 
     def _variable(self, key: str, look: _Look, facts: CodeFacts) -> None:
         """Take what a name outside of a function stands for."""
@@ -338,7 +343,7 @@ class _Survey:
             self._write(key)
             if (id(module), key) not in self._taken:
                 self._taken.add((id(module), key))
-                self._variable(key, members.get, facts)
+                self._global(key, members, facts)
 
     def _object(self, name: str, value: object) -> None:
         """Take an agent or validator: its class, and its attributes."""
@@ -363,7 +368,8 @@ class _Survey:
         self.tracked[name] = None
         self.facts.append(("", kind))
         self._write("class", kind.__qualname__)
-        for base in kind.__bases__:
+        made_by = [type(kind)] if library_of(type(kind)) is None else []
+        for base in (*made_by, *kind.__bases__):
             self.take(base.__name__, base)
         self._hints(name, kind)
         for label, part in declared_in(kind):
@@ -380,17 +386,13 @@ class _Survey:
         for key, hint in inspect.get_annotations(value).items():
             self._write(key)
             self.take(f"{name}: {key}", hint, owned=True)
+            if isinstance(hint, str) and isinstance(value, FunctionType):
+                facts, variables = hint_facts(hint), value.__globals__
+                for used in facts.global_names:
+                    if used in variables:
+                        self._global(used, variables, facts)
         del self.facts[count:]  # they are read off the function or class itself
 
 
 def _told(name: str, value: object) -> str:
-    return f"{name} ({type(value).__qualname__})"
-
-
-def _as_first_seen(value: object) -> bytes:
-    """A hash of what ``value`` held when it was first met; raises `NotKeyable`."""
-    return _hash_of(value) if is_plain(value) else _STATES.of(value, lambda: _hash_of(value))
-
-
-def _hash_of(value: object) -> bytes:
-    return blake2b(encoded(value, MAX_CONSTANT), digest_size=32).digest()
+    return name if value is _MISSING else f"{name} ({type(value).__qualname__})"

@@ -229,6 +229,14 @@ class AlreadyAnswered(ResumeError):
     """A question was answered before, and differently."""
 
 
+class PatchMisfit(ResumeError):
+    """A patch does not fit what it is for."""
+
+
+class NotPatchable(PatchMisfit):
+    """A patch is for what is no data of JSON, such as a data frame."""
+
+
 class UsageLimitExceededError(FlujoError):
     """A reservation did not fit the budget.
 

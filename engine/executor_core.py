@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
+from .attempt_slots import AttemptSlots
 from .background_task_manager import BackgroundTaskManager
 from .cache_manager import CacheManager
 from .context import PipelineContext
@@ -48,7 +49,9 @@ class ExecutorCore:
         registry: PolicyRegistry | None = None,
         background: BackgroundTaskManager | None = None,
         cache: CacheManager | None = None,
+        slots: AttemptSlots | None = None,
     ) -> None:
+        self.slots = slots
         self.tasks = background or BackgroundTaskManager()
         self.cache = cache or CacheManager()
         self.quota = QuotaManager()

@@ -7,10 +7,16 @@ import os
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import Generic, TypeAlias, TypeVar
+
+from .value_keys import NotKeyable, encoded, is_plain
 
 T = TypeVar("T")
 _Way: TypeAlias = Callable[[], object]
+
+MAX_CONSTANT = 65_536
+"""The bytes up to which a constant counts by value, and the parts of what is looked into."""
 
 MAX_PINNED = 128
 """How many objects that cannot be weakly referenced a `Sightings` keeps alive."""
@@ -60,6 +66,34 @@ class Sightings(Generic[T]):
         return note
 
 
+def as_first_seen(value: object) -> bytes:
+    """A hash of what ``value`` held when it was first met; raises `NotKeyable`."""
+    return _hash_of(value) if is_plain(value) else _STATES.of(value, lambda: _hash_of(value))
+
+
+def first_held(owner: object, key: str, value: object) -> bytes:
+    """A hash of what ``key`` of ``owner`` held when it was first met; ``value`` is what it does."""
+    notes = _HELD.of(owner, dict)
+    if key not in notes:
+        try:
+            notes[key] = _hash_of(value)
+        except NotKeyable:
+            notes[key] = new_name()
+    return notes[key]
+
+
+def own_name(value: object) -> bytes:
+    """A name that stands for ``value`` and nothing else."""
+    return _NAMES.of(value, new_name)
+
+
+def _hash_of(value: object) -> bytes:
+    return blake2b(encoded(value, MAX_CONSTANT), digest_size=32).digest()
+
+
+_STATES: Sightings[bytes] = Sightings(pins=True)
+_NAMES: Sightings[bytes] = Sightings(pins=False)
+_HELD: Sightings[dict[str, bytes]] = Sightings(pins=False)
 _PROCESS = os.urandom(8)
 _COUNT = itertools.count()
 

@@ -16,6 +16,7 @@ from .errors import AlreadyAnswered
 from .outcomes import Failure, FrameOutcome, Paused, Success
 from .path import FramePath, Segment
 from .sealed import draft_of
+from .step_config import JSONValue
 from .usage import FREE, Usage
 from .user_code import Raised
 from .values import exactly_equal, own_copy, shown
@@ -33,13 +34,25 @@ make_decision: Callable[[object, ContextUpdate | None], Decision] = draft_of(Dec
 """`Decision` with its fields by position: the form for the hot path."""
 
 
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """What is changed at a frame: its ``data``, its ``context`` or its ``output``.
+
+    The change is a JSON merge patch; ``before`` is how the frame had ended without it.
+    """
+
+    changes: Mapping[str, JSONValue]
+    before: FrameOutcome | None = None
+
+
 class Journal:
     """The entries of one run; ``running`` while somebody executes it.
 
     A success is final, unless something that was launched inside has not succeeded: then it is
     gone through again, down to that. A failure is final once its parent went on past it
     (`go_past`); every other end leaves its path open, to be run again. ``replaying`` says that
-    nothing may run, ``gave_unsaved`` that values were asked for which are gone.
+    nothing may run, ``gave_unsaved`` that values were asked for which are gone; ``patches`` are
+    what is changed at frames, by the segments of their paths.
     """
 
     __slots__ = (
@@ -51,6 +64,7 @@ class Journal:
         "_spent",
         "_started",
         "gave_unsaved",
+        "patches",
         "replaying",
         "running",
     )
@@ -65,6 +79,7 @@ class Journal:
         self.running = False
         self.replaying = False
         self.gave_unsaved = False
+        self.patches: dict[tuple[Segment, ...], Patch] = {}
         self._spent: dict[FramePath, Usage] = {}
         self._started: set[FramePath] = set()
 
@@ -79,6 +94,10 @@ class Journal:
             case Failure() if path in self._gone_past:
                 return outcome
         return None
+
+    def patch_at(self, path: FramePath) -> Patch | None:
+        """What is changed at the frame at ``path``."""
+        return self.patches.get(path.segments)
 
     def spent_at(self, path: FramePath) -> Usage:
         """What has been spent of the budget that begins at ``path``."""

@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 from pydantic import BaseModel
 
+from .attempt_slots import AttemptSlots
 from .background_task_manager import BackgroundTaskManager
 from .cache_manager import CacheManager
 from .context_update_manager import ContextUpdateManager
@@ -54,6 +55,10 @@ class ExecutorPort(Protocol):
     @property
     def tasks(self) -> BackgroundTaskManager:
         """What goes on behind the runs."""
+
+    @property
+    def slots(self) -> AttemptSlots | None:
+        """What bounds the attempts in flight, if anything does: each takes one slot."""
 
     def run(self, frame: AnyFrame) -> Awaitable[StepOutcome]:
         """Run a frame: a child that `child_frame` made."""

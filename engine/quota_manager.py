@@ -23,8 +23,12 @@ class QuotaManager:
         refused = frame.quota.reserve(estimate)
         if refused is not None:
             raise UsageLimitExceededError(f"{refused.reason} (at {frame.path})")
-        attempt = Meter()
+        attempt, in_flight = Meter(), frame.quota.in_flight
+        if in_flight is not None:
+            in_flight.add(attempt)
         try:
             yield attempt
         finally:
+            if in_flight is not None:
+                in_flight.discard(attempt)
             frame.quota.reconcile(estimate, attempt.used)

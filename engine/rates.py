@@ -43,8 +43,12 @@ class Pace:
 
     def next_start(self, now: float) -> float:
         """The time of the next start, on the clock of ``now``; it counts as taken."""
-        start = now
-        if len(self._starts) == self._rate.count:
-            start = max(now, self._starts[0] + self._rate.period_s)
+        start = self.free_at(now)
         self._starts.append(start)
         return start
+
+    def free_at(self, now: float) -> float:
+        """When a start is possible, as things stand."""
+        if len(self._starts) == self._rate.count:
+            return max(now, self._starts[0] + self._rate.period_s)
+        return now

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from hashlib import blake2b
 from typing import NamedTuple, cast
@@ -11,7 +12,7 @@ from pydantic_core import from_json
 
 from .context import HumanAnswer
 from .errors import ValueNotSaved
-from .journal import Decision, Journal
+from .journal import Decision, Journal, Patch
 from .journal_image import Image, is_at_or_below, kept_rows
 from .outcome_codec import OutcomeCodec, live_parts, tree_of
 from .outcomes import Failure, FrameOutcome, Success
@@ -105,10 +106,11 @@ class RecordedRun(Journal):
         self._kept_answers: Sequence[HumanAnswer] = ()
         self.forget()
 
-    def read(self, below: FramePath | None = None) -> None:
-        """Read what is recorded, of the whole run or of one frame with all inside; decode nothing.
+    def read(self, below: FramePath | None = None, *, answered: bool = True) -> None:
+        """Read what is recorded, of the whole run or of one frame with all inside.
 
-        Raises `NoSuchRun` and `StoreError`, and `ValueNotRead` for answers that cannot be decoded.
+        Only the answers to questions there are decoded; without ``answered`` nothing is. Raises
+        `NoSuchRun` and `StoreError`, and `ValueNotRead` for an answer that cannot be decoded.
         """
         rows = self.all_rows()
         if below is not None:
@@ -119,7 +121,8 @@ class RecordedRun(Journal):
                 if is_at_or_below(row.path, text) or (row.name or "").startswith(DEFINITION)
             ]
         self._take(Image(rows))
-        self.take_answers(self.store.answers(self.run_id))
+        if answered:
+            self.take_answers(self.store.answers(self.run_id), below)
         origin = None if below is not None else self._origin()
         if origin is not None:
             origin.read()
@@ -147,10 +150,19 @@ class RecordedRun(Journal):
         """Drop what was read: frames that begin now are new ones."""
         self._take(Image())
 
+    def begin_with(self, rows: Iterable[Row]) -> None:
+        """Take in rows that were noted just now, of frames that begin after others."""
+        self._take(Image(rows))
+
     def _take(self, image: Image) -> None:
         self.image = image
         self.frames = RecordedFrames(image, self._outcomes_codec, self.store.blob)
         self._open_behind = {path.segments for path in image.open_behind()}
+        for path, name in image.decisions:
+            known = self._decision_at(path, PATCH) if name == PATCH else None
+            if known is not None:
+                changes = cast(Mapping[str, JSONValue], known.value)
+                self.patches[FramePath.parse(path).segments] = Patch(changes)
 
     def all_rows(self) -> Sequence[Row]:
         """The rows that the run began with, if it was forked, and its own."""
@@ -160,12 +172,13 @@ class RecordedRun(Journal):
             return own
         return [*kept_rows(origin.all_rows(), self.source), *own]
 
-    def take_answers(self, answers: Mapping[str, bytes]) -> None:
+    def take_answers(self, answers: Mapping[str, bytes], below: FramePath | None = None) -> None:
         """Take in the answers that the store holds; those already taken stand."""
         self._known_answers = answers
         for path, body in self.image.answered(answers).items():
             at = FramePath.parse(path)
-            if at not in self._answers:
+            is_wanted = below is None or is_at_or_below(path, str(below))
+            if is_wanted and at not in self._answers:
                 tree = cast(JSONValue, from_json(body))
                 self._answers[at] = self.codec.decode(tree, self.store.blob)
 
@@ -268,10 +281,12 @@ class RecordedRun(Journal):
                 del self.image.finished[text]
                 self._redone.add(text)
 
-    def patch_at(self, path: FramePath) -> Mapping[str, JSONValue] | None:
-        """What the fork that began this run changes at ``path``."""
-        known = self.decision(path, PATCH)
-        return None if known is None else cast(Mapping[str, JSONValue], known.value)
+    def patch_at(self, path: FramePath) -> Patch | None:
+        """What is changed at the frame at ``path``, also by the fork that began this run."""
+        patch = super().patch_at(path)
+        if patch is None or patch.before is not None or self.source is None:
+            return patch
+        return replace(patch, before=self.outcome_in_source(path))
 
     def outcome_in_source(self, path: FramePath) -> FrameOutcome | None:
         """How the frame at ``path`` ended in the run that this one was forked from."""

@@ -51,6 +51,15 @@ class Recorder:
         recorded = journal.final_outcome(path)
         if recorded is not None:
             return await _restored(frame, recorded)
+        if journal.patches:
+            try:
+                made = self._patched(frame, proceed, journal)
+            except ResumeError as error:
+                return held(frame, error)
+            if isinstance(made, Success):
+                journal.finish(path, made)
+                return await _restored(frame, made)
+            proceed = made
         outcome = await self._begun(frame, journal) if frame.step.announced else None
         if outcome is None:
             current = _answered(frame, journal)
@@ -78,14 +87,15 @@ class Recorder:
             if known is not None:
                 journal.restored.add(begun.path)
                 return await _restored(frame, known)
+            if journal.patches:
+                made = self._patched(frame, proceed, journal)
+                if isinstance(made, Success):
+                    return await self._given(frame, journal, begun, made)
+                proceed = made
             if journal.gave_unsaved and not frame.step.is_sequence:  # its first step may stand
                 check_is_there(frame.data)
             if journal.image.inputs:
                 check_decided(journal, begun, frame)
-            patch = journal.patch_at(frame.path) if journal.source is not None else None
-            if patch is not None:
-                before = journal.outcome_in_source(frame.path)
-                proceed = patching(proceed, patch, before, self._contexts)
         except FlujoError as error:
             return held(frame, error)
         try:
@@ -101,10 +111,31 @@ class Recorder:
                     outcome = _asked_about(frame, outcome)
             if journal.gave_unsaved and isinstance(outcome, Success) and begun.path:
                 check_is_there(outcome.output)  # a container would record the mark as its output
-        except ResumeError as error:  # of a patch or an answer: what steps raise is an outcome
+        except ResumeError as error:  # of an answer: what steps raise is an outcome
             return held(frame, error)
         if isinstance(outcome, Chunk):
             return outcome
+        outcome = await self._kept(frame, journal, begun, outcome)
+        events = frame.run.events
+        if events is None or decided is not None:  # a frame that did not start does not end
+            return outcome
+        return await self._told(frame, outcome, events)
+
+    def _patched(self, frame: AnyFrame, proceed: Call, journal: Journal) -> Call | Success:
+        """``proceed`` with what the journal changes at the frame; its outcome if it is that."""
+        patch = journal.patch_at(frame.path)
+        return proceed if patch is None else patching(frame, proceed, patch, self._contexts)
+
+    async def _given(
+        self, frame: AnyFrame, journal: StoredJournal, begun: Begun, given: Success
+    ) -> StepOutcome:
+        """``given``, which is noted as the end of a frame that did not run."""
+        return await _restored(frame, await self._kept(frame, journal, begun, given))
+
+    async def _kept(
+        self, frame: AnyFrame, journal: StoredJournal, begun: Begun, outcome: FrameOutcome
+    ) -> FrameOutcome:
+        """``outcome`` when that is durable, or else what keeps it from being so."""
         outcome = self._note_end(frame, journal, begun, outcome)
         try:
             if frame.step.once and is_undecided(outcome):
@@ -112,14 +143,8 @@ class Recorder:
             await journal.writer.commit(frame.concurrent)
         except (StoreError, asyncio.CancelledError) as error:
             ended = not_noted(self._failures, frame, error)
-            outcome = replace(ended, usage=outcome.usage, children=outcome.children)
-        else:
-            if journal.cold:
-                outcome = journal.read_back(begun, frame, outcome)
-        events = frame.run.events
-        if events is None or decided is not None:  # a frame that did not start does not end
-            return outcome
-        return await self._told(frame, outcome, events)
+            return replace(ended, usage=outcome.usage, children=outcome.children)
+        return journal.read_back(begun, frame, outcome) if journal.cold else outcome
 
     def _note_end(
         self, frame: AnyFrame, journal: StoredJournal, begun: Begun, outcome: FrameOutcome
@@ -217,8 +242,8 @@ async def _replayed(
     if not step.is_sequence and not isinstance(known, Success | Paused):
         goes_inside = False  # what ended it, a decision or a sibling, may not be recorded
     runs = goes_inside or (journal.strict and cast(AnyStep, step).config.pure)
-    # What is inside a frame that a fork changed was given something else, or never ran.
-    if not runs or (journal.source is not None and journal.patch_at(frame.path) is not None):
+    # What is inside a frame that was patched was given something else, or never ran.
+    if not runs or frame.path.segments in journal.patches:
         journal.restored.add(begun.path)
         return await _restored(frame, known)
     outcome = await proceed(frame)

@@ -96,6 +96,13 @@ class StoredJournal(RecordedRun):
         known = self._definitions.get(step) or self._define(step)
         return known[1]
 
+    def look_again(self, nodes: Sequence[Node]) -> None:
+        """Forget what ``nodes`` were, where that is not what they are: what they use may change."""
+        for node in nodes:
+            known = self._definitions.get(node)
+            if known is not None and self.definitions.of(node).digest != known[1]:
+                del self._definitions[node]
+
     def define(self, nodes: Sequence[Node]) -> None:
         """Note what ``nodes`` are, all in one row: frames that end then write one each."""
         table = self.definitions.table_of(nodes)

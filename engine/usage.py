@@ -111,12 +111,16 @@ class Quota:
     is spent here is spent there, and ``overdrawn`` says it of either. A `share` is a part for
     which the parent has set something aside. ``spent`` is what was spent before: of the parent,
     which knows of it already.
+
+    Where somebody wants to know what is being spent, ``in_flight`` is a set: it holds the meters
+    of the attempts that are being made, also on parts that are made after it.
     """
 
     __slots__ = (
         "__weakref__",
         "_parts",
         "_set_aside",
+        "in_flight",
         "limits",
         "overdrawn",
         "parent",
@@ -135,12 +139,19 @@ class Quota:
         self.spent = spent
         self.overdrawn = False
         self.parent = parent
+        self.in_flight: set[Meter] | None = None if parent is None else parent.in_flight
         self._set_aside = FREE
         self._parts: WeakSet[Quota] | None = None
         if parent is not None:
             parent._take_in(self)
         elif spent is not FREE:
             self._look()
+
+    @property
+    def so_far(self) -> Usage:
+        """What is spent, and what the attempts in flight have said that they used."""
+        said: list[object] = [one.used for one in self.in_flight or ()]  # as user code said it
+        return sum((used for used in said if isinstance(used, Usage)), self.spent)
 
     def share(self, part: UsageEstimate) -> Quota | Refused:
         """A part of this budget for which ``part`` is set aside; `Refused` when that does not fit.

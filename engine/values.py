@@ -21,6 +21,9 @@ from .user_code import Raised, caught_inline
 ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
 """Types whose values never change and are shared instead of copied."""
 
+_WRITTEN_IN_PYTHON = 1 << 9
+"""Py_TPFLAGS_HEAPTYPE: set for classes that a ``class`` statement made, not for built-in ones."""
+
 
 def cloned(value: object) -> object:
     """A deep copy of ``value`` that shares only what cannot change.
@@ -121,14 +124,29 @@ def _equal_inside(left: object, right: object, open_pairs: set[tuple[int, int]])
             return _equal(state_of(left), state_of(right), open_pairs)
     if dataclasses.is_dataclass(left) and "__eq__" in vars(type(left)):
         # Generated or not, its own == says nothing of the types of what it holds.
-        if caught_inline(operator.eq, left, right) is not True:
+        if not _is_true(caught_inline(operator.eq, left, right)):
             return False
         names = [field.name for field in dataclasses.fields(left) if field.compare]
         return all(_equal(getattr(left, n), getattr(right, n), open_pairs) for n in names)
-    equal: object = caught_inline(operator.eq, left, right)
-    if equal is not True and type(left).__eq__ is object.__eq__ and hasattr(left, "__dict__"):
-        return _equal(vars(left), vars(right), open_pairs)
-    return equal is True
+    if _is_true(caught_inline(operator.eq, left, right)):
+        return True
+    return _is_all_in_its_dict(left) and _equal(vars(left), vars(right), open_pairs)
+
+
+def _is_true(answer: object) -> bool:
+    """Whether what ``==`` gave means yes; scalars of numpy answer with a bool of numpy's."""
+    return answer is True or (type(answer).__name__ in ("bool", "bool_") and bool(answer))
+
+
+def _is_all_in_its_dict(value: object) -> bool:
+    """Whether an object without an ``==`` of its own holds nothing beside its attributes.
+
+    One whose class stands on a built-in one may: an exception its arguments, a function its code.
+    """
+    kind = type(value)
+    own = (one for one in kind.__mro__ if one is not object)
+    is_written = all(one.__flags__ & _WRITTEN_IN_PYTHON for one in own)
+    return kind.__eq__ is object.__eq__ and is_written and hasattr(value, "__dict__")
 
 
 def all_equal(left: Iterable[object], right: Iterable[object]) -> bool:

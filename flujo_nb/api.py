@@ -17,10 +17,11 @@ from . import going_on
 from .awaiting import guarded, run_bridged
 from .border import copied
 from .commands.look import status_view
-from .display import FrameCard
+from .display import FrameCard, View
 from .errors import unknown
 from .front import Front
 from .head import Given, Request
+from .patching import changes_of
 
 _NOT_GIVEN = object()
 
@@ -156,6 +157,29 @@ class SessionApi:
         """Run a frame's command again, or from a frame inside it on; see ``%flujo fork``."""
         return Pending(lambda: guarded(lambda: going_on.fork(self._front, frame, name)))
 
+    def patch(
+        self,
+        frame: str,
+        *,
+        output: object = _NOT_GIVEN,
+        data: object = _NOT_GIVEN,
+        context: object = _NOT_GIVEN,
+    ) -> Pending:
+        """Make a frame with another output, input or context; see ``%%flujo patch``.
+
+        One of the three is given: a JSON merge patch, as dicts, lists, texts and numbers.
+        """
+        parts = {"output": output, "data": data, "context": context}
+        given = {name: one for name, one in parts.items() if one is not _NOT_GIVEN}
+        changes = changes_of(given)
+        return Pending(lambda: guarded(lambda: going_on.patch(self._front, frame, changes)))
+
+    def diff(self, frame: str, other: str | None = None) -> View:
+        """What differs between two frames, or between one and HEAD; see ``%flujo diff``."""
+        from .diffs.comparing import compared  # noqa: PLC0415  # not loaded before it is asked for
+
+        return compared(self._front, frame, other)
+
     def configure(
         self,
         *,
@@ -163,11 +187,17 @@ class SessionApi:
         init: Mapping[str, object] | BaseModel | None = None,
         resources: object = None,
         limits: UsageLimits | None = None,
+        max_concurrency: int | str | None = None,
     ) -> None:
-        """Set the context model and its first values, the resources, and the session's budget."""
+        """Set the context model and its first values, the resources, and the session's budget.
+
+        ``max_concurrency`` is how many attempts may be in flight, ``"none"``: any number.
+        """
         self._front.session.configure(
-            context=context, init=init, resources=resources, limits=limits
+            context=context, init=init, resources=resources, max_concurrency=max_concurrency
         )
+        if limits is not None:
+            run_bridged(lambda: self._front.limit(limits))
 
     def _resolved(self, target: str | Node | Callable[..., object]) -> tuple[Node, str]:
         if isinstance(target, str):

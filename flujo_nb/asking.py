@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 
 from flujo_nb.engine.step_config import JSONValue
-from flujo_nb.widgets.view_model import FEEDBACK, clipped
+from flujo_nb.widgets.previews import FEEDBACK, clipped
 
 _LONGEST = 160
 _DEPTH = 5

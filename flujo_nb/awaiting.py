@@ -24,6 +24,7 @@ from flujo_nb.engine.errors import StepInterrupted
 
 from .bridge import run_bridged
 from .cell_body import BodyRun, Cell, current_cell, run_body, running
+from .html import safe
 from .interrupts import LIMIT, Run, Work, settled, waits_for_a_run, watching
 from .transform import rewritten, twin_of, without_leading_comments, without_semicolon
 
@@ -57,7 +58,7 @@ class CellSyntaxError(Exception):
     """
 
     def __init__(self, lines: list[str]) -> None:
-        super().__init__("\n".join(lines))
+        super().__init__(safe("\n".join(lines)))
 
     def _render_traceback_(self) -> list[str]:
         return str(self).splitlines()
@@ -154,7 +155,12 @@ class Awaiting:
         return without_leading_comments(lines, self._name)
 
     def _rewrite(self, lines: list[str]) -> list[str]:
-        return rewritten(lines, self._name, awaiting=_will_be_awaited(self._shell))
+        try:
+            return rewritten(lines, self._name, awaiting=_will_be_awaited(self._shell))
+        except SyntaxError as error:
+            shell = self._shell
+            error.filename = shell.compile.cache("".join(lines), shell.execution_count)
+            raise
 
     def _awaited_magic(self) -> Magic:
         @no_var_expand

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Generator, Iterator, MutableMap
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from itertools import takewhile
 from types import CodeType, TracebackType
 
 from IPython.core.interactiveshell import InteractiveShell
@@ -77,10 +78,17 @@ async def run_body(
     head = cell.head_of(body) if cell is not None else None
     if cell is None or head is None:  # a magic that was called as a function
         cell, head = Cell(body, shell.execution_count), ""
+    blank = "".join(takewhile(str.isspace, body.splitlines(keepends=True)))  # IPython drops it
+    head, body = head + blank, body[len(blank) :]
     transform: Callable[[str], str] = shell.transform_cell
     transform_ast: Callable[[ast.AST], ast.Module] = shell.transform_ast
     # Called from a coroutine function, so that %flujo calls in the body become awaited ones.
-    source = transform(body)
+    try:
+        source = transform(body)
+    except SyntaxError as error:  # a transformer says more than the compiler would
+        error.filename = shell.compile.cache(head + body, cell.number, raw_code=cell.text)
+        error.lineno = (error.lineno or 1) + head.count("\n")
+        raise
     name = shell.compile.cache(head + source, cell.number, raw_code=cell.text)
     tree = transform_ast(shell.compile.ast_parse("\n" * head.count("\n") + source, name))
     value: object = None

@@ -27,8 +27,9 @@ from .execute import (
     report_of,
 )
 from .exit_codes import FAILED, INTERRUPTED, MISUSED, PASSED, Misuse
+from .kernel_cli import add_kernel, kernel_lines
 from .runs_cli import add_runs, runs_lines
-from .widgets.view_model import duration_text
+from .widgets.previews import duration_text
 
 _LINE = 48
 _INDENT = " " * 10
@@ -91,6 +92,13 @@ def keep_runs(parsed: argparse.Namespace) -> int:
     except BrokenPipeError:
         # Who reads has enough; Python would flush once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return PASSED
+
+
+def keep_kernel(parsed: argparse.Namespace) -> int:
+    """``flujo-nb install`` and ``uninstall``: prints what it did, and where."""
+    for line in kernel_lines(parsed):
+        print(line)
     return PASSED
 
 
@@ -239,6 +247,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--timeout", type=_seconds, metavar="SECONDS", help="the longest that a cell may take")
     run_command.set_defaults(command=run_notebooks)
     add_runs(commands).set_defaults(command=keep_runs)
+    for command in add_kernel(commands):
+        command.set_defaults(command=keep_kernel)
     return parser
 
 

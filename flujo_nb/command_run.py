@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
 from flujo_nb.engine.cache_manager import CacheManager
-from flujo_nb.engine.errors import StoreError
 from flujo_nb.engine.executor_core import ExecutorCore
 from flujo_nb.engine.frame import make_execution_frame
 from flujo_nb.engine.journal import Journal
 from flujo_nb.engine.outcomes import BackgroundLaunched, FrameOutcome, Success
+from flujo_nb.engine.path import FramePath
 from flujo_nb.engine.record import FrameRecord
 from flujo_nb.engine.run import Facility
 from flujo_nb.engine.steps import Node
 from flujo_nb.engine.usage import FREE, Quota, Usage
-from flujo_nb.widgets.view_model import SHOWN, clipped, preview, veiled
+from flujo_nb.widgets.previews import SHOWN, clipped, preview, veiled
 
 from .border import Copied, Copier, copied, shared_notes
 from .earlier_outputs import outputs_named
@@ -58,6 +60,8 @@ class CommandRun:
     ) -> None:
         self.command = command
         self.quota = Quota(command.limits, session.quota, spent)
+        if options.on_quota is not None:
+            options.on_quota(self.quota)
         self._session = session
         self._node = node
         self._data = data
@@ -88,12 +92,15 @@ class CommandRun:
         """How the frame ended, and what its card says of how it ran."""
         session, command, options = self._session, self.command, self._options
         goes_on = command.resumes is not None or command.forks is not None
-        told = RanInside(command.frame) if goes_on else None
+        told = RanInside(command.frame, map(FramePath, journal.patches)) if goes_on else None
         again: list[str] = []
         while True:
             handed = copied(self._data)
             cache = session.cache if options.uses_cache else CacheManager()
-            core = ExecutorCore(session.registry, session.tasks, cache)
+            # What a step runs stands in that step's own slot: a second one might never come.
+            is_bound = session.slots.most is not None and not is_inside_a_step()
+            slots = session.slots if is_bound else None
+            core = ExecutorCore(session.registry, session.tasks, cache, slots)
             facilities = core.facilities_of(self._node, self._context)
             frame = make_execution_frame(
                 self._node,
@@ -111,9 +118,14 @@ class CommandRun:
             )
             if Facility.OUTPUTS in facilities:
                 frame.run.outputs.update(outputs_named(session, self._node, command.parent))
+            if options.in_background:
+                frame = replace(frame, concurrent=True)
             core.plan(frame)
             if not again:
-                await session.begin(command, frame, self._data)
+                try:
+                    await session.begin(command, frame, self._data)
+                except asyncio.CancelledError as error:  # nothing has run
+                    return core.failures.build(frame, error), ()
             token = _inside.set(str(frame.path))
             try:
                 outcome = await core.run_root(frame)
@@ -131,7 +143,7 @@ class CommandRun:
 
     def _side_line(self, inside: str | None, head: Entry | None) -> tuple[str, ...]:
         """Why the frame that ended is not on HEAD's line, which it began from."""
-        if not self._options.moves_head:
+        if self._options.in_background:
             return ("it ran in the background: HEAD stays where it is",)
         if inside is not None:
             return (f"ran inside {inside}: HEAD stays where it is",)

@@ -54,9 +54,11 @@ def _possible(front: Front, before: list[str], typed: str) -> Iterable[str]:
         return ()
     if before[0] == "session" and before[-1] in ("use", "list"):
         return [] if front.sessions.store is None else front.sessions.store.ids()
-    if before[-1] == "--from":
+    if before[-1] in ("--from", "--before"):
         return _frames(front)
-    if before[-1] == "--context":
+    if before[-1] in ("--until", "--only"):
+        return [one.name for one in front.session.steps.values()]
+    if before[-1] in ("--context", "--out", "--schema"):
         return front.models()
     if typed.startswith("-"):
         return [name for option in command.options for name in option.names]
@@ -69,8 +71,16 @@ def _possible(front: Front, before: list[str], typed: str) -> Iterable[str]:
                 names += _frames(front)
             case "open frame":
                 names += [one.id for one in front.session.entries if not one.succeeded]
+            case "running frame":
+                names += [one.id for one in front.session.background]
+            case "limit":
+                names += ["cost=", "tokens=", "requests=", "none"]
             case "session":
                 names += ["list", "new", "use"]
+            case "registered step":
+                names += front.session.steps
+            case "cache":
+                names += ["clear"]
             case "command":
                 names += COMMANDS
     return dict.fromkeys(names)

@@ -10,7 +10,8 @@ from flujo_nb.engine.outcomes import AbortReason, FrameOutcome, RunStatus
 from flujo_nb.engine.path import FramePath
 from flujo_nb.engine.stored_journal import StoredJournal
 from flujo_nb.engine.stores import Row, RowKind
-from flujo_nb.widgets.view_model import ChildLine, Preview, duration_text
+from flujo_nb.widgets.previews import Preview, duration_text
+from flujo_nb.widgets.view_model import ChildLine
 
 from .run_frames import Gap, frames_of
 

@@ -15,17 +15,18 @@ from pydantic import BaseModel
 from flujo_nb.engine.outcomes import RunStatus
 from flujo_nb.engine.record import FrameRecord
 from flujo_nb.engine.usage import Usage
-from flujo_nb.widgets.view_model import FrameView, Preview, veiled
+from flujo_nb.widgets.previews import Preview
+from flujo_nb.widgets.view_model import FrameView
 
 from .border import copied
-from .html import Html, joined, tag, without_controls
+from .html import Html, joined, safe, tag
 
 if TYPE_CHECKING:
     from .session import Session
 
 FRAME_MIME = "application/vnd.flujo.frame+json"
 
-_COLOURS = {
+COLOURS = {
     RunStatus.COMPLETED: "#2e9e5b",
     RunStatus.FAILED: "#d64545",
     RunStatus.PAUSED: "#c98a00",
@@ -34,6 +35,7 @@ _COLOURS = {
     RunStatus.RUNNING: "#3f7fd6",
 }
 _CARD = "border-left:4px solid {};padding:2px 0 2px 12px;margin:2px 0;max-width:60em"
+_GREY = "rgba(128,128,128,.5)"
 _QUIET = "opacity:.7"
 _LABEL = (
     "opacity:.7;text-align:left;vertical-align:top;padding:1px 14px 1px 0;font-weight:400;"
@@ -43,13 +45,14 @@ _VALUE = "text-align:left;vertical-align:top;padding:1px 0;overflow-wrap:anywher
 _CELL = "text-align:left;vertical-align:top;padding:1px 18px 1px 0;white-space:nowrap"
 _LAST_CELL = "text-align:left;vertical-align:top;padding:1px 0;white-space:normal"
 _CODE = "font-family:monospace"
+_WRITTEN = "margin:4px 0 0 0;white-space:pre-wrap;overflow-wrap:anywhere"
 
 
 class View:
     """Something to look at. ``text`` and ``html`` are all that it is."""
 
     def __init__(self, text: str, html: Html) -> None:
-        self._text = "\n".join(veiled(line) for line in without_controls(text).split("\n"))
+        self._text = safe(text)
         self._html = html
 
     def __repr__(self) -> str:
@@ -137,11 +140,14 @@ def card_lines(view: FrameView) -> list[tuple[str, str]]:
     if view.feedback is not None:
         rows.append(("because", view.feedback))
     rows += [("context", f"{c.name}: {c.before} → {c.after}") for c in view.context]
+    if view.model is not None:
+        rows.append(("model", view.model))
     if view.tokens or view.cost_usd:
-        rows.append(("used", f"{view.tokens:,} tokens, ${view.cost_usd:.4f}"))
+        price = f"${view.cost_usd:.4f}" if view.has_price else "price unknown"
+        rows.append(("used", f"{view.tokens:,} tokens, {price}"))
     if view.attempts > 1:
         rows.append((view.attempts_are, str(view.attempts)))
-    rows += [("budget", line) for line in view.budget]
+    rows += [("budget" if n == 0 else "", line) for n, line in enumerate(view.budget)]
     if view.stale is not None:
         rows.append(("stale", view.stale))
     rows += [("background", line) for line in view.background]
@@ -187,7 +193,7 @@ def card_html(view: FrameView) -> Html:
         Html("&nbsp; "),
         tag("span", origin, style=_QUIET),
         Html("&nbsp; "),
-        tag("span", ended, style=f"color:{_COLOURS[view.status]}"),
+        tag("span", ended, style=f"color:{COLOURS[view.status]}"),
     )
     rows = [_row(label, value) for label, value in card_lines(view)]
     if view.children:
@@ -201,7 +207,7 @@ def card_html(view: FrameView) -> Html:
     rows.append(_row("next", _commands(next_commands(view))))
     body = tag("table", tag("tbody", *rows), style="border-collapse:collapse;margin:4px 0 0 0")
     details = tag("details", summary, body, open="open")
-    return tag("div", details, style=_CARD.format(_COLOURS[view.status]))
+    return tag("div", details, style=_CARD.format(COLOURS[view.status]))
 
 
 def _more(view: FrameView) -> str:
@@ -261,9 +267,33 @@ def table_view(
         tag("div", tag("b", title)),
         *([table_html(header, rows)] if rows else []),
         tag("div", tag("span", "next ", style=_QUIET), _commands(following)),
-        style=_CARD.format("rgba(128,128,128,.5)"),
+        style=_CARD.format(_GREY),
     )
     return View(text, html)
+
+
+def rows_html(title: str, rows: Sequence[tuple[str, str]], following: Sequence[str]) -> Html:
+    """A grey card of labelled rows, with the commands that may follow; a value may be `Html`."""
+    lines = [_row(label, value) for label, value in (*rows, ("next", _commands(following)))]
+    body = tag("table", tag("tbody", *lines), style="border-collapse:collapse;margin:4px 0 0 0")
+    return tag("div", tag("div", tag("b", title)), body, style=_CARD.format(_GREY))
+
+
+def progress_view(
+    title: str, told: Sequence[str], blocks: Sequence[tuple[str, str]], status: RunStatus
+) -> View:
+    """A line about a run at work, with what is written in it: blocks of a label and a text."""
+    lines = ["   ".join((title, *told))]
+    parts = [tag("span", one, style=_QUIET) for one in told]
+    shown = [tag("div", joined((tag("b", title), *parts), Html("&nbsp; ")))]
+    for label, text in blocks:
+        if label:
+            lines.append(f"  {label}")
+            shown.append(tag("div", label, style=_QUIET))
+        if text:
+            lines.append(text)
+            shown.append(tag("pre", text, style=_WRITTEN))
+    return View("\n".join(lines), tag("div", *shown, style=_CARD.format(COLOURS[status])))
 
 
 def text_view(text: str) -> View:

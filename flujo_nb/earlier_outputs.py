@@ -1,4 +1,4 @@
-"""What the steps of earlier cells gave, for the ``{{ steps.NAME }}`` placeholders of a later one."""
+"""What the steps of earlier cells gave, for placeholders (``{{ steps.NAME }}``) of a later one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from IPython.core.error import UsageError
 from flujo_nb.engine.outcomes import Success
 from flujo_nb.engine.placeholders import steps_named
 from flujo_nb.engine.record import FrameRecord
-from flujo_nb.engine.steps import Node, name_of
+from flujo_nb.engine.steps import AnyStep, Node, name_of
 
 from .border import copied
 from .head import Entry, line_of
@@ -44,6 +44,28 @@ def outputs_named(session: Session, node: Node, parent: str | None) -> Mapping[s
         if found.keys() == wanted:
             break
     return found
+
+
+def newest_of(session: Session, step: AnyStep) -> FrameRecord:
+    """The newest record of ``step`` as it is defined now: on HEAD's line, or else anywhere.
+
+    Raises `UsageError` when there is none with an output.
+    """
+    own = (step.name, *(digest for _, digest in session.targets.definitions_in(step)[-1:]))
+    edited: Entry | None = None
+    line = session.line()
+    for entry in (*line, *reversed(session.entries)):
+        told = entry.command.definitions
+        if own not in told:
+            if edited is None and step.name in dict(told):
+                edited = entry
+            continue
+        for record in _newest_first(session, entry):
+            made = record.outcome.step
+            if record.has_output and made is not None and name_of(made) == step.name:
+                return record
+    because = f"{step.name} was edited since {edited.id}" if edited else f"no {step.name} has run"
+    raise UsageError(f"{because}: run the steps up to it first, with --until {step.name}")
 
 
 def _newest_first(session: Session, entry: Entry) -> Iterator[FrameRecord]:

@@ -10,9 +10,20 @@ from IPython.core.error import UsageError
 
 from flujo_nb.engine.errors import FlujoError, StepInterrupted
 from flujo_nb.engine.record import FrameRecord
-from flujo_nb.widgets.view_model import veiled
+
+from .html import safe
 
 _DIGEST = re.compile(r"\s*[-+ ]\s*code of \S+: [0-9a-f]{16}")
+
+
+class TerseError(FlujoError):
+    """An error whose message is all that a cell shows of it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(safe(message))
+
+    def _render_traceback_(self) -> list[str]:
+        return str(self).splitlines()
 
 
 class RunError(FlujoError):
@@ -23,10 +34,10 @@ class RunError(FlujoError):
     """
 
     def __init__(self, record: FrameRecord, lines: list[str], *, short: bool = True) -> None:
-        told = list(map(veiled, lines))
-        super().__init__("\n".join(told))
+        super().__init__(safe("\n".join(lines)))
         self.record = record
         if short:
+            told = str(self).splitlines()
             self._render_traceback_ = lambda: told  # IPython asks the instance for it
 
 
@@ -42,7 +53,7 @@ class RunInterrupted(StepInterrupted):
     """A run was interrupted. ``record`` is what was kept of it."""
 
     def __init__(self, record: FrameRecord, lines: list[str]) -> None:
-        super().__init__("\n".join(map(veiled, lines)))
+        super().__init__(safe("\n".join(lines)))
         self.record = record
 
     def _render_traceback_(self) -> list[str]:

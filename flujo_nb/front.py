@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from types import ModuleType
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from flujo_nb.engine.errors import (
     ConfigurationError,
-    FlujoError,
+    PatchMisfit,
     ResumeError,
     StoreError,
     TypeMismatchError,
@@ -33,23 +33,18 @@ from flujo_nb.engine.path import FramePath
 from flujo_nb.engine.record import FrameRecord
 from flujo_nb.engine.step_history_tracker import StepHistoryTracker, deepest_end
 from flujo_nb.engine.steps import Node
+from flujo_nb.engine.usage import Quota, UsageLimits
 from flujo_nb.engine.user_code import Raised, caught_inline
-from flujo_nb.widgets.view_model import (
-    CHILDREN,
-    FEEDBACK,
-    FrameView,
-    budget_lines,
-    clipped,
-    frame_view,
-    veiled,
-)
+from flujo_nb.widgets.previews import FEEDBACK, clipped
+from flujo_nb.widgets.view_model import CHILDREN, FrameView, budget_lines, frame_view
 
 from .asking import answer_type, example_of
 from .awaiting import Way
 from .cell_body import current_cell
-from .display import FrameCard, text_view
-from .errors import RunAborted, RunError, RunInterrupted, StepFailed
+from .display import FrameCard, View, text_view
+from .errors import RunAborted, RunError, RunInterrupted, StepFailed, TerseError
 from .head import NOT_SAVED, CellKey, Entry, Request
+from .patching import is_patched
 from .reuse import reusable
 from .run_options import PLAIN, RunOptions
 from .session import Session
@@ -58,11 +53,8 @@ from .settings import Flujo
 from .user_line import user_lines
 
 
-class InputError(FlujoError):
+class InputError(TerseError):
     """An expression that a command was given raised. No step has run."""
-
-    def _render_traceback_(self) -> list[str]:
-        return str(self).splitlines()
 
 
 class Front:
@@ -103,7 +95,7 @@ class Front:
         if isinstance(value, Raised):
             cause = value.error
             raise InputError(
-                f"{option} {veiled(expression)}: {clipped(feedback_of(cause), FEEDBACK)}\n"
+                f"{option} {expression}: {clipped(feedback_of(cause), FEEDBACK)}\n"
                 "  no step has run, and the session is as it was"
             ) from cause
         return value
@@ -142,6 +134,14 @@ class Front:
         cell_id = cell.id if cell is not None else None
         return CellKey(command, name, cell_id, number, self._ordinal)
 
+    async def limit(self, limits: UsageLimits) -> None:
+        """Have the session use no more than ``limits``. Raises `StoreUnusable`."""
+        self.session.limit(limits)
+        try:
+            await self.session.keeper.limited(limits)
+        except StoreError as error:
+            self.sessions.failed(error)
+
     # Runs
 
     async def run(
@@ -159,9 +159,40 @@ class Front:
         if self.settings.reuse == "same" and options.uses_cache:
             found = reusable(session, node, request.target, start)
             if found is not None:
-                await session.reuse(found, request.cell, moves_head=options.moves_head)
+                await session.reuse(found, request.cell)
                 return self.card(found.id, is_reused=True)
-        return await self.ended(lambda: session.run(node, name, request, start, options))
+        return await self.ended(
+            lambda: session.run(node, name, request, start, options).carried_out()
+        )
+
+    async def run_in_background(
+        self, node: Node, name: str, request: Request, options: RunOptions
+    ) -> View:
+        """Begin to run ``node`` beside the cells that follow; what may be said of that.
+
+        Raises `UsageError` when it cannot start.
+        """
+        way = self.way()
+        if way is None or way.kind != "awaited":
+            because = "" if way is None else f" ({way.reason})"
+            raise UsageError(f"--bg needs a cell that runs on the kernel's own loop{because}")
+        session = await self.sessions.ready(records=True)
+        start = session.start_of(request, name)
+
+        def ended(entry: Entry) -> None:
+            error, session.store_error = session.store_error, None
+            self.say(background_line(entry) if error is None else str(error))
+
+        try:
+            launched = await session.background.launch(
+                lambda given: session.run(node, name, request, start, given), options, ended
+            )
+        except ConfigurationError as error:
+            raise UsageError(str(error)) from error
+        following = f"%flujo cancel {launched.id} · %flujo pause {launched.id} · %flujo"
+        return text_view(
+            f"{launched.id} {name} runs in the background   ← {start.origin}\n  next  {following}"
+        )
 
     async def ended(self, run: Callable[[], Coroutine[None, None, Entry]]) -> FrameCard:
         """The card of what ``run`` comes to. Raises as `run` does."""
@@ -208,7 +239,7 @@ class Front:
         head, saved = session.head, entry.ended.saved if is_own else NOT_SAVED
         return frame_view(
             record,
-            origin=entry.origin if is_own else "its place in the pipeline",
+            origin=entry.origin if is_own else _place(record, entry),
             notes=(*(entry.notes if is_own else ()), *notes),
             children=session.children(record),
             tasks=session.tasks_below(record),
@@ -216,8 +247,8 @@ class Front:
             live_only=saved.live_only,
             digest=saved.digest,
             input_digest=saved.input_digest,
-            stale=session.stale().get(entry.id),
-            budget=budget_lines(session.quota) if is_own else (),
+            stale=session.staleness.why(entry),
+            budget=_budgets(session, entry.command.limits, record) if is_own else (),
         )
 
     def _error(self, entry: Entry) -> RunError | RunInterrupted:
@@ -230,7 +261,7 @@ class Front:
                 if isinstance(cause, TypeMismatchError) and given_nothing(record):
                     mend = "give it an input with  -i EXPR"
                 elif _has_finished(record.outcome):
-                    mend = f"mend it and  {_resume(record)}"
+                    mend = f"mend it and  {_resume(record.id)}"
                 lines = [
                     f"{record.name} failed at {path}   ← {entry.origin}",
                     *user_lines(cause, self.shell),
@@ -242,7 +273,7 @@ class Front:
                 return failed
             case Aborted(reason=AbortReason.INTERRUPTED):
                 finished = _has_finished(record.outcome)
-                again = _resume(record) if finished else "run the cell again"
+                again = _resume(record.id) if finished else "run the cell again"
                 lines = [
                     f"Interrupted: {record.name} at {path}   ← {entry.origin}",
                     *kept,
@@ -253,17 +284,20 @@ class Front:
                 return RunAborted(record, [*self._question(entry), *kept, *_ways_to_answer(entry)])
             case Aborted(reason=AbortReason.HELD, error=ResumeError() as error):
                 told = str(error).partition("\nEither")[0]  # then come Python's ways
-                first, *rest = told.splitlines()
+                first, *rest = told.removesuffix(f" (at {path})").splitlines()
+                ways = f"%flujo resume {record.id} --keep, or  %flujo fork {record.id}"
+                if isinstance(error, PatchMisfit):
+                    ways = f"%%flujo patch {entry.command.forks} with what fits"
                 lines = [
                     f"{record.name} did not run at {path}: {clipped(first, FEEDBACK)}",
                     *(f"  {clipped(line, FEEDBACK)}" for line in rest[:6]),
                     *kept,
-                    f"  next: %flujo resume {record.id} --keep, or  %flujo fork {record.id}",
+                    f"  next: {ways}",
                 ]
                 return RunAborted(record, lines)
             case _:
                 by_quota = isinstance(end, Aborted) and end.reason is AbortReason.QUOTA
-                more = "flujo.configure(limits=UsageLimits(…)), or  " if by_quota else ""
+                more = f"%flujo budget, and  {_resume(record.id)}, or  " if by_quota else ""
                 lines = [
                     f"{record.name} {record.status.value} at {path}   ← {entry.origin}",
                     f"  {clipped(record.feedback or '', FEEDBACK)}",
@@ -295,6 +329,27 @@ class Front:
         return [f"{kept}; HEAD is still {head.id} {head.name}, all frames before it stand"]
 
 
+def _place(record: FrameRecord, entry: Entry) -> str:
+    """Where the input of a frame inside an entry's came from."""
+    place = "its place in the pipeline"
+    return f"{place}, patched" if is_patched(record, entry.command) else place
+
+
+def _budgets(session: Session, own: UsageLimits | None, record: FrameRecord) -> Sequence[str]:
+    """What is left of the session's budget, and of the run's own, if it had one."""
+    of_run = () if own is None else budget_lines(Quota(own, spent=record.usage))
+    return [*(f"{line} for this run" for line in of_run), *budget_lines(session.quota)]
+
+
+def background_line(entry: Entry) -> str:
+    """What is said when a run in the background has ended."""
+    following = f"%flujo show {entry.id}"
+    if not entry.succeeded:
+        following = f"{following} · {_resume(entry.id)}"
+    because = "" if entry.ended.feedback is None else f": {clipped(entry.ended.feedback, FEEDBACK)}"
+    return f"{entry.id} {entry.name} {entry.status.value}{because}\n  next  {following}"
+
+
 def _has_finished(outcome: StepOutcome) -> bool:
     """Whether a frame inside is finished: resuming does not run that again."""
     if isinstance(outcome, Chunk):
@@ -302,8 +357,8 @@ def _has_finished(outcome: StepOutcome) -> bool:
     return any(isinstance(one, Success) or _has_finished(one) for one in outcome.children)
 
 
-def _resume(record: FrameRecord) -> str:
-    return f"%flujo resume {record.id}  (what has finished is not run again)"
+def _resume(frame_id: str) -> str:
+    return f"%flujo resume {frame_id}  (what has finished is not run again)"
 
 
 def _ways_to_answer(entry: Entry) -> list[str]:

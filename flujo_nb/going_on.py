@@ -8,16 +8,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 from IPython.core.error import UsageError
+from pydantic import BaseModel
 
 from flujo_nb.engine.answers import answer_of
 from flujo_nb.engine.errors import (
     AlreadyAnswered,
     AnswerRejected,
-    ConfigurationError,
     ResumeError,
     StoreError,
+    ValueNotSaved,
 )
 from flujo_nb.engine.in_doubt import Verdict
 from flujo_nb.engine.journal import Journal
@@ -28,14 +30,25 @@ from flujo_nb.engine.results import Pause
 from flujo_nb.engine.resuming import wanted_by
 from flujo_nb.engine.step_history_tracker import StepHistoryTracker
 from flujo_nb.engine.steps import Node
-from flujo_nb.widgets.view_model import clipped
+from flujo_nb.widgets.previews import clipped
 
 from .command_run import CommandRun
 from .display import FrameCard
 from .errors import without_digests
 from .front import Front, above_of
 from .head import Command, Entry, Given, last_of
+from .patching import (
+    Changes,
+    Patches,
+    check_can_be_patched,
+    check_changes,
+    fitted,
+    patches_of,
+    unused_patch,
+)
+from .ran_inside import MakeAgain
 from .session import Session
+from .standing import left_by, standing_on
 from .targets import is_stand_in
 
 
@@ -77,10 +90,10 @@ async def resume(
             await _answer(session, entry, journal, asked, frame_id, answer)
         elif asked:
             raise UsageError(f"{entry.id} waits for an answer: {_listed(entry, asked)}")
-    except ResumeError as error:
+    except (ResumeError, ValueNotSaved) as error:
         session.keeper.leave(journal)
         raise UsageError(_as_told(error, entry)) from error
-    except UsageError:
+    except BaseException:  # nothing is gone on with
         session.keeper.leave(journal)
         raise
     return await front.ended(lambda: _resumed(session, node, command, entry, journal, keep=keep))
@@ -101,15 +114,29 @@ async def _resumed(
         return await session.keeper.again(journal, command, entry, keep=keep, redo=paths)
 
     record = entry.record
+    run = CommandRun(session, node, command, record.data, record.context, spent=record.usage)
     try:
-        run = CommandRun(session, node, command, record.data, record.context, spent=record.usage)
-        return await run.carried_out(journal, make_again)
+        return await _carried_out(session, run, journal, make_again)
     except StoreError as error:
         told = " ".join(str(error).split())
         raise UsageError(f"{entry.id} cannot be gone on with: {told}") from error
-    except ConfigurationError:
+
+
+async def _carried_out(
+    session: Session, run: CommandRun, journal: Journal, make_again: MakeAgain | None = None
+) -> Entry:
+    """Carry out a run that goes on from what stands in ``journal``, with what it patches."""
+    patches: Patches = {}
+    try:
+        patches = patches_of(session, run.command)
+        journal.patches.update(patches)
+        return await run.carried_out(journal, make_again)
+    except BaseException:  # nothing was recorded that would have ended it
         session.keeper.leave(journal)
         raise
+    finally:
+        for path in patches:
+            journal.patches.pop(path, None)
 
 
 async def _answer(
@@ -188,7 +215,6 @@ def _command(session: Session, entry: Entry, node: Node) -> Command:
         origin=f"{origin}, goes on with {entry.id}",
         notes=(),
         resumes=entry.id,
-        forks=None,
         definitions=session.targets.definitions_in(node),
     )
 
@@ -244,10 +270,10 @@ def _value_of(text: str, pause: Pause) -> object:
     return value
 
 
-def _as_told(error: ResumeError, entry: Entry) -> str:
+def _as_told(error: ResumeError | ValueNotSaved, entry: Entry) -> str:
     """What keeps an entry from being gone on with; of an edit, the difference on its own lines."""
     first, *rest = str(error).partition("\nEither")[0].splitlines()  # then come Python's ways
-    if isinstance(error, AlreadyAnswered | AnswerRejected):
+    if isinstance(error, AlreadyAnswered | AnswerRejected | ValueNotSaved):
         return " ".join([first, *rest])
     lines = [
         first,
@@ -267,32 +293,82 @@ async def fork(front: Front, frame_id: str, name: str | None = None) -> FrameCar
     Of a frame inside it, what had finished before that began is kept.
     """
     session = await front.sessions.ready(records=False)
-    entry = session.entry_of(frame_id)
-    inner = session.record(frame_id) if "/" in frame_id else None
-    node = node_to_run(front, entry)
-    record = entry.record
-    base = _command(session, entry, node)
-    path = (Segment(SegmentKind.COMMAND, session.commands + 1),)
-    command = replace(
-        base,
-        name=name or entry.name,
-        path=FramePath(path),
-        frame=FramePath((*path, *node.own_segments)),
-        origin=f"{entry.origin.partition(', ')[0]}, forked from {frame_id}",
-        resumes=None,
-        forks=frame_id,
-    )
+    entry, at = session.entry_of(frame_id), session.record(frame_id)
+    node, whole = node_to_run(front, entry), entry.record
+    command = replace(_forking(session, entry, node, at, "forked"), name=name or entry.name)
 
     async def run() -> Entry:
-        journal: Journal | None = None
-        if inner is not None:
-            at = inner.path
-            journal = await session.keeper.grafted(command, entry, record.outcome, at)
-        return await CommandRun(session, node, command, record.data, record.context).carried_out(
-            journal
+        journal = await _journal_of(session, command, entry, whole, at)
+        return await _carried_out(
+            session, CommandRun(session, node, command, whole.data, whole.context), journal
         )
 
-    return await front.ended(run)
+    card = await front.ended(run)
+    return _telling(front, card.id, standing_on(entry.id, card.id, session.entries))
+
+
+async def patch(front: Front, frame_id: str, changes: Changes) -> FrameCard:
+    """Make a frame that differs from that of ``frame_id`` by ``changes``, and go on from it.
+
+    For another output of a command's own frame nothing runs. For another input or context the
+    frame runs again; of a frame inside, what had finished before that began is kept, and what
+    follows it runs. Raises `UsageError` for what does not fit, and as `Front.run` does.
+    """
+    session = await front.sessions.ready(records=False)
+    entry, at = session.entry_of(frame_id), session.record(frame_id)
+    check_changes(changes)
+    check_can_be_patched(session, entry, at)
+    made = fitted(session, at, changes)
+    node, whole = node_to_run(front, entry), entry.record
+    command = replace(
+        _forking(session, entry, node, at, "patched"),
+        patch=json.dumps(changes, ensure_ascii=False),
+    )
+    data, context = whole.data, whole.context
+    if at.id == entry.id and "data" in changes:
+        data, command = made, replace(command, has_parents_data=False)
+    if at.id == entry.id and "context" in changes:
+        context = cast(BaseModel, made)
+        command = replace(command, has_parents_context=False)
+
+    async def run() -> Entry:
+        journal = await _journal_of(session, command, entry, whole, at)
+        run = CommandRun(session, node, command, data, context)
+        return await _carried_out(session, run, journal)
+
+    card = await front.ended(run)
+    told = standing_on(entry.id, card.id, session.entries)
+    return _telling(front, card.id, told, unused_patch(session, command))
+
+
+def _forking(session: Session, entry: Entry, node: Node, at: FrameRecord, how: str) -> Command:
+    """The command that runs again what ``entry`` ran, from the frame of ``at`` on."""
+    path = (Segment(SegmentKind.COMMAND, session.commands + 1),)
+    return replace(
+        _command(session, entry, node),
+        path=FramePath(path),
+        frame=FramePath((*path, *node.own_segments)),
+        origin=f"{entry.origin.partition(', ')[0]}, {how} from {at.id}",
+        resumes=None,
+        forks=at.id,
+        patch=None,
+    )
+
+
+async def _journal_of(
+    session: Session, command: Command, entry: Entry, whole: FrameRecord, at: FrameRecord
+) -> Journal:
+    """The journal of a command that runs again what ``entry`` ran, from the frame of ``at`` on."""
+    if at.id == entry.id:
+        return session.keeper.journal_of(command)
+    return await session.keeper.grafted(command, entry, whole.outcome, at.path)
+
+
+def _telling(front: Front, frame_id: str, *told: str | None) -> FrameCard:
+    """The card of a frame that was made just now, with what there is to tell."""
+    view = front.view(frame_id)
+    notes = [one for one in told if one is not None]
+    return FrameCard(replace(view, notes=(*view.notes, *notes)), front.session)
 
 
 # Moving
@@ -308,6 +384,6 @@ async def back(front: Front, frame_id: str) -> FrameCard:
             f"%flujo run NAME --from {frame_id}"
         )
     record = session.succeeded_record(frame_id)  # what cannot be gone on from is said now
-    entry = session.entry_of(frame_id)
+    entry, left = session.entry_of(frame_id), session.head
     await session.move(entry, record)
-    return front.card(entry.id)
+    return _telling(front, entry.id, left_by(left, entry, session.entries))

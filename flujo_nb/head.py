@@ -23,7 +23,7 @@ from flujo_nb.engine.outcomes import RunStatus
 from flujo_nb.engine.path import FramePath
 from flujo_nb.engine.record import FrameRecord
 from flujo_nb.engine.usage import UsageLimits
-from flujo_nb.widgets.view_model import clipped
+from flujo_nb.widgets.previews import clipped
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from flujo_nb.engine.outcomes import Failure, FrameOutcome, RunStatus
 from flujo_nb.engine.path import FramePath
 from flujo_nb.engine.record import FrameRecord
 from flujo_nb.engine.steps import Node
+from flujo_nb.engine.usage import UsageLimits
 from flujo_nb.widgets.view_model import ChildLine
 
 from .border import Copier
@@ -98,6 +99,9 @@ class Keeper(Protocol):
 
     async def reused(self, frame_id: str, cell: CellKey | None, *, is_head: bool) -> None:
         """Note that a frame stands for ``cell`` too. Raises `StoreError`."""
+
+    async def limited(self, limits: UsageLimits) -> None:
+        """Note what the session may use. Raises `StoreError`."""
 
     def outcome_of(self, entry: Entry, node: Node | None) -> FrameOutcome | None:
         """How the frame of ``node`` ended, read back; ``None`` when that is not recorded.
@@ -220,6 +224,9 @@ class MemoryKeeper:
         """HEAD lives in the session."""
 
     async def reused(self, frame_id: str, cell: CellKey | None, *, is_head: bool) -> None:
+        """The session knows."""
+
+    async def limited(self, limits: UsageLimits) -> None:
         """The session knows."""
 
     def outcome_of(self, entry: Entry, node: Node | None) -> FrameOutcome | None:

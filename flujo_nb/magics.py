@@ -13,18 +13,22 @@ from traitlets.config import Configurable
 
 from flujo_nb.engine.errors import ValueNotRead
 from flujo_nb.engine.run_handle import RunHandle, plainly
-from flujo_nb.widgets.view_model import veiled
 
 from .api import SessionApi
 from .awaiting import Awaiting, guarded
 from .bridge import run_bridged
-from .commands import COMMANDS
+from .cell_body import current_cell
+from .commands import COMMANDS, FAMILIES
+from .commands.help import overview_text
 from .completion import Completion
 from .errors import unknown
 from .front import Front
+from .html import safe
 from .settings import Flujo
 
 NAME = "flujo"
+
+_BEFORE_A_CELL = "pre_run_cell"
 
 
 class Extension:
@@ -46,8 +50,11 @@ class Extension:
         self._configurables().append(self._settings)
         self._shell.user_ns.setdefault(NAME, self._api)
         atexit.register(self.front.sessions.close_at_once)
-        if self.front.sessions.may_restore():
-            run_bridged(lambda: self.front.sessions.ready(records=False))
+        if self._shell.has_trait("kernel") and current_cell(self._shell) is None:
+            # The kernel is starting: nothing that is said now is shown anywhere.
+            self._shell.events.register(_BEFORE_A_CELL, self._restore_in_a_cell)
+        else:
+            self._restore()
         RunHandle.carry = staticmethod(guarded)  # `await runner.run_async(…)` in a cell
 
     def unload(self) -> None:
@@ -55,6 +62,8 @@ class Extension:
         atexit.unregister(self.front.sessions.close_at_once)
         self.front.sessions.close_at_once()
         RunHandle.carry = staticmethod(plainly)
+        if self._restore_in_a_cell in self._shell.events.callbacks[_BEFORE_A_CELL]:
+            self._shell.events.unregister(_BEFORE_A_CELL, self._restore_in_a_cell)
         self._awaiting.uninstall()
         self._completion.uninstall()
         self._configurables().remove(self._settings)
@@ -62,24 +71,29 @@ class Extension:
         if self._shell.user_ns.get(NAME) is self._api:
             del self._shell.user_ns[NAME]
 
+    def _restore(self) -> None:
+        if self.front.sessions.may_restore():
+            run_bridged(lambda: self.front.sessions.ready(records=False))
+
+    def _restore_in_a_cell(self, _info: object) -> None:
+        self._shell.events.unregister(_BEFORE_A_CELL, self._restore_in_a_cell)
+        self._restore()
+
     def _configurables(self) -> list[Configurable]:
         """What ``%config`` lists; annotated too narrowly by IPython."""
         return cast(list[Configurable], self._shell.configurables)
 
     async def _run(self, line: str, body: str | None) -> object:
-        """Run steps on frames that the kernel keeps: ``%flujo help`` lists the commands.
-
-        ``%%flujo step`` defines a step in a cell and runs it, ``%flujo run NAME`` runs it again,
-        ``%flujo`` says where the session stands.
-        """
         __tracebackhide__ = True
         try:
             return await self._command(line, body)
         except UsageError as error:
-            told = "\n".join(map(veiled, str(error).splitlines()))
+            told = safe(str(error))
             if told == str(error):
                 raise
             raise UsageError(told) from None  # what it quotes is the user's
+
+    _run.__doc__ = overview_text(FAMILIES)  # what `%flujo?` shows
 
     async def _command(self, line: str, body: str | None) -> object:
         __tracebackhide__ = True

@@ -18,10 +18,11 @@ _NAMES = 6
 
 
 class RanInside:
-    """Hears of the frames inside the one at ``frame``."""
+    """Hears of the frames inside the one at ``frame``; those at ``patched`` are changed."""
 
-    def __init__(self, frame: FramePath) -> None:
+    def __init__(self, frame: FramePath, patched: Iterable[FramePath]) -> None:
         self._above = f"{frame}/"
+        self._patched = [str(path).removeprefix(self._above) for path in patched]
         self._kept: dict[str, None] = {}
         self._ran: dict[str, None] = {}
         self.hooks = (Hook(self._hear, (FrameFinished, FrameRestored)),)
@@ -38,13 +39,19 @@ class RanInside:
 
     @property
     def note(self) -> str | None:
-        """What a card says of it: the outermost frames that ran as a whole, or are kept so."""
-        kept = [one for one in self._kept if one not in self._ran]
-        around = {above for one in kept for above in _above(one)}
+        """What a card says of it: the outermost frames that ran as a whole, or are kept so.
+
+        One whose output is patched is neither.
+        """
+        given = [one for one in self._patched if one in self._kept]
+        kept = [one for one in self._kept if one not in self._ran and one not in given]
+        around = {above for one in (*kept, *given) for above in _above(one)}
         whole = dict.fromkeys(one for one in self._ran if one not in around)
         ran = [one for one in whole if not any(above in whole for above in _above(one))]
         told = [
-            f"{_named(names)} {verb}" for names, verb in ((kept, "kept"), (ran, "ran")) if names
+            f"{_named(names)} {verb}"
+            for names, verb in ((kept, "kept"), (given, "patched"), (ran, "ran"))
+            if names
         ]
         return f"inside: {'; '.join(told)}" if told else None
 

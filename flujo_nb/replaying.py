@@ -9,22 +9,23 @@ from IPython.core.error import UsageError
 
 from flujo_nb.engine.background_task_manager import BackgroundTaskManager
 from flujo_nb.engine.cache_manager import CacheManager
-from flujo_nb.engine.errors import FlujoError, ReplayMismatch
+from flujo_nb.engine.errors import ReplayMismatch
 from flujo_nb.engine.executor_core import ExecutorCore
 from flujo_nb.engine.frame import make_execution_frame
 from flujo_nb.engine.journal_image import is_at_or_below
 from flujo_nb.engine.outcomes import Aborted, AbortReason, RunStatus, status_of
 from flujo_nb.engine.run import Facility
 
-from .errors import without_digests
+from .errors import TerseError, without_digests
 from .front import Front
 from .going_on import node_to_run
 from .head import Entry, last_of
+from .patching import patches_of
 from .session import Session
 from .stored_keeper import StoredKeeper
 
 
-class NotAsRecorded(FlujoError):
+class NotAsRecorded(TerseError):
     """A replay came to something that is not as it was recorded. Nothing has run."""
 
     def __init__(self, entry: Entry, error: BaseException) -> None:
@@ -35,9 +36,6 @@ class NotAsRecorded(FlujoError):
             f"  nothing has run; next: %flujo why {entry.id}, or  %flujo fork {entry.id}",
         ]
         super().__init__("\n".join(lines))
-
-    def _render_traceback_(self) -> list[str]:
-        return str(self).splitlines()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +72,9 @@ async def replay(front: Front, session: Session, entry: Entry, *, strict: bool) 
     node, record = node_to_run(front, entry), entry.record
     if not record.has_data or (record.absent is not None and record.outcome.step is None):
         raise UsageError(f"{entry.id} cannot be replayed: what it was given is not saved")
-    journal = keeper.reader()  # all of it: what definitions said stands at the root
+    journal = keeper.reader(answered=True)  # all of it: what definitions said stands at the root
     journal.replaying, journal.strict = True, strict
+    journal.patches.update(patches_of(session, entry.command))
     core = ExecutorCore(session.registry, BackgroundTaskManager(), CacheManager())
     facilities = core.facilities_of(node, record.context) | Facility.JOURNAL
     frame = make_execution_frame(

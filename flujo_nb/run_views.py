@@ -15,7 +15,7 @@ from .html import without_controls
 from .run_export import parsed
 from .run_frames import Gap, Question, ShownFrame, frames_of, given_to, questions_of
 from .stored_values import one_line, shown
-from .widgets.view_model import duration_text
+from .widgets.previews import duration_text
 
 _SIZES = {"B": 1, "kB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000}
 _AGES = {"m": 60.0, "h": 3_600.0, "d": 86_400.0}

@@ -7,15 +7,18 @@ IPython's shell: commands give it values and show what it returns.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import asyncio
+import re
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from dataclasses import replace
 from uuid import uuid4
 
 from IPython.core.error import UsageError
 from pydantic import BaseModel
 
+from flujo_nb.engine.attempt_slots import AttemptSlots
 from flujo_nb.engine.background_task_manager import BackgroundTaskManager
-from flujo_nb.engine.cache_manager import CacheManager
+from flujo_nb.engine.cache_manager import CacheManager, MemoryCache
 from flujo_nb.engine.context_update_manager import ContextUpdateManager
 from flujo_nb.engine.errors import StoreError
 from flujo_nb.engine.frame import AnyFrame
@@ -25,7 +28,9 @@ from flujo_nb.engine.record import FrameRecord, children_of
 from flujo_nb.engine.results import BackgroundTask
 from flujo_nb.engine.steps import Node
 from flujo_nb.engine.usage import Quota, UsageLimits
+from flujo_nb.widgets.previews import clipped
 
+from .background import BackgroundRuns
 from .border import copied
 from .command_run import CommandRun, is_inside_a_step
 from .errors import unknown
@@ -43,10 +48,11 @@ from .head import (
 from .initial_context import initial_context
 from .keeper import Keeper, MemoryKeeper
 from .kept_frames import left_work
+from .patching import as_patched
 from .recall import Recaller
 from .run_options import PLAIN, RunOptions
 from .sizes import record_size
-from .staleness import stale_frames
+from .staleness import Staleness
 from .targets import Registered, Targets
 
 MB = 1_000_000
@@ -67,11 +73,15 @@ class Session:
         self.contexts = ContextUpdateManager()
         self.total = Quota()
         self.quota = self.total
+        self.slots = AttemptSlots()
         self.tasks = BackgroundTaskManager()
-        self.cache = CacheManager()
+        self.background = BackgroundRuns()
+        self.cached = MemoryCache()
+        self.cache = CacheManager(self.cached)
         self.max_memory = MAX_MEMORY
         self.recaller = Recaller(self)
         self.entries: list[Entry] = []
+        self.staleness = Staleness(self.entries, self.targets.definitions_now)
         self.commands = 0
         self.frames = 0
         self.store_error: StoreError | None = None
@@ -97,25 +107,34 @@ class Session:
         init: Mapping[str, object] | BaseModel | None = None,
         resources: object = None,
         limits: UsageLimits | None = None,
+        max_concurrency: int | str | None = None,
     ) -> None:
         """Set what new lines start with; what is not given stays as it is.
 
         ``context`` is the model of the context, or an instance of it; ``init`` are the values that
-        it starts with. Raises `UsageError`, and changes nothing, when they do not fit.
+        it starts with. ``max_concurrency`` bounds the attempts in flight, over all runs that begin
+        from now on (``"none"``: any number). Raises `UsageError`, and changes nothing, when they
+        do not fit.
         """
         initial = initial_context(context, init, self.initial_context)
+        if max_concurrency is not None:
+            self.slots.allow(_most_of(max_concurrency))
         self.initial_context = initial
         if resources is not None:
             self.resources = resources
         if limits is not None:
-            self.quota = Quota(limits, self.total, self.total.spent)
+            self.limit(limits)
+
+    def limit(self, limits: UsageLimits) -> None:
+        """Have the session use no more than ``limits``, what it used already included."""
+        self.quota = Quota(limits, self.total, self.total.spent)
 
     # Records
 
     def entry_of(self, frame_id: str) -> Entry:
         """The entry of the command whose frame, or a frame inside it, is called ``frame_id``."""
         number = frame_id.partition("/")[0]
-        found = next((entry for entry in self.entries if entry.id == number), None)
+        found = next((entry for entry in reversed(self.entries) if entry.id == number), None)
         if found is None:
             raise unknown("frame", number, [entry.id for entry in self.entries])
         return found
@@ -154,7 +173,11 @@ class Session:
 
     def children(self, record: FrameRecord) -> Sequence[FrameRecord]:
         """The records of the frames directly inside ``record``. Raises `ValueNotRead`."""
-        return children_of(record, self.contexts)
+        children = children_of(record, self.contexts)
+        command = self.entry_of(record.id).command
+        if command.patch is None:
+            return children
+        return [as_patched(one, command) for one in children]
 
     def all_inside(self, record: FrameRecord) -> Iterator[FrameRecord]:
         """The records of the frames inside ``record``, at any depth, in the order of their ends."""
@@ -184,10 +207,6 @@ class Session:
         """HEAD and the frames that it continued from, newest first."""
         return () if self.head is None else list(line_of(self.head, self.entries))
 
-    def stale(self) -> Mapping[str, str]:
-        """Why each frame that is out of date is, by its id, the oldest first."""
-        return stale_frames(self.entries, self.targets.definitions_now)
-
     def trim(self) -> Sequence[str]:
         """Keep to the limit of memory; the ids of the frames whose values are gone for good."""
         gone = self.recaller.shelf.trim(self.max_memory, [one.id for one in self.line()])
@@ -203,11 +222,11 @@ class Session:
         self.head = entry
         await self.keeper.moved(entry.id)
 
-    async def reuse(self, entry: Entry, cell: CellKey | None, *, moves_head: bool) -> None:
+    async def reuse(self, entry: Entry, cell: CellKey | None) -> None:
         """Let the frame of ``entry`` stand for a run in ``cell`` too; HEAD moves as with a run."""
         if cell is not None and cell not in entry.cells:
             entry.cells.append(cell)
-        if moves_head and not is_inside_a_step():
+        if not is_inside_a_step():
             self.head = entry
         await self.keeper.reused(entry.id, cell, is_head=self.head is entry)
 
@@ -218,9 +237,7 @@ class Session:
 
     # Runs
 
-    def start_of(
-        self, request: Request, name: str, *, refuse_after_failure: bool = False
-    ) -> Start:
+    def start_of(self, request: Request, name: str, *, refuse_after_failure: bool = False) -> Start:
         """Where a run of ``name`` starts.
 
         With ``refuse_after_failure`` one that would go on from HEAD behind another step's failure
@@ -232,19 +249,19 @@ class Session:
         refuse(start, name, refuse_after_failure)
         return start
 
-    async def run(
+    def run(
         self,
         node: Node,
         name: str,
         request: Request,
         start: Start,
         options: RunOptions = PLAIN,
-    ) -> Entry:
-        """Run ``node`` from ``start``, and keep the record of how that ended.
+    ) -> CommandRun:
+        """A run of ``node`` from ``start``, to be carried out at once: it has the next id.
 
-        HEAD moves to the record when it succeeded and nobody else has moved HEAD meanwhile; a run
-        that a step of another one starts never moves it. An interrupt is recorded like any other
-        end; whoever asked for the run lets it travel on.
+        HEAD moves to its record when it succeeded and nobody else has moved HEAD meanwhile; a run
+        that a step of another one starts, or that is in the background, never moves it. An
+        interrupt is recorded like any other end; whoever asked for the run lets it travel on.
         """
         path = (Segment(SegmentKind.COMMAND, self.commands + 1),)
         command = Command(
@@ -255,7 +272,7 @@ class Session:
             origin=start.origin,
             parent=start.parent,
             cell=request.cell,
-            notes=start.notes,
+            notes=(*start.notes, *self.targets.new_writes(node)),
             target=request.target,
             has_parents_data=start.has_parents_data,
             has_parents_context=start.parent is not None,
@@ -263,7 +280,7 @@ class Session:
             limits=options.limits,
         )
         data = start.data if start.has_parents_data else copied(start.data).value
-        return await CommandRun(self, node, command, data, start.context, options).carried_out()
+        return CommandRun(self, node, command, data, start.context, options)
 
     async def begin(self, command: Command, frame: AnyFrame, data: object) -> None:
         """Note that ``command`` begins; its frame is given a copy of ``data``."""
@@ -275,12 +292,38 @@ class Session:
     async def enter(self, entry: Entry, record: FrameRecord, may_be_head: bool) -> Entry:
         """Keep how a command's frame ended."""
         self.entries.append(entry)
+        self._shelve(entry, record)  # at once: others may ask for it while its end is noted
         if entry.succeeded and may_be_head:
             self.head = entry
         try:
-            await self.keeper.ended(entry, is_head=self.head is entry)
+            await _to_its_end(self.keeper.ended(entry, is_head=self.head is entry))
         except StoreError as error:
             self.store_error = error
-        self._shelve(entry, record)
         self.trim()
         return entry
+
+
+async def _to_its_end(noting: Coroutine[None, None, None]) -> None:
+    """Note how a frame ended; an interrupt that comes meanwhile is too late."""
+    task = asyncio.ensure_future(noting)
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            own = asyncio.current_task()
+            if own is not None:
+                own.uncancel()
+    task.result()
+
+
+def _most_of(max_concurrency: int | str) -> int | None:
+    """How many attempts may be in flight; raises `UsageError`."""
+    text = str(max_concurrency)
+    if text == "none":
+        return None
+    if re.fullmatch(r"[1-9][0-9]{0,8}", text, re.ASCII) is None:
+        raise UsageError(
+            "max_concurrency is a whole number from 1 on, or none for no bound; found "
+            f"{clipped(text, 40)}"
+        )
+    return int(text)

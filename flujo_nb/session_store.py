@@ -25,7 +25,7 @@ from flujo_nb.engine.store.sqlite import SqliteStore
 from flujo_nb.engine.store.type_table import TypeTable
 from flujo_nb.engine.stored_journal import StoredJournal
 from flujo_nb.engine.stores import Lease, StoredRun
-from flujo_nb.engine.usage import Quota, Usage
+from flujo_nb.engine.usage import UNLIMITED, Quota, Usage
 
 from .head import Entry
 from .notebook_place import NotebookPlace
@@ -99,6 +99,8 @@ class SessionStore:
         body = to_json(about.model_dump())
         lease = await self.store.create(session.run_id, body, self._owner)
         session.keeper = self._keeper(session, lease)
+        if session.quota.limits != UNLIMITED:
+            await session.keeper.limited(session.quota.limits)
 
     async def restore(self, session: Session) -> str | None:
         """Make ``session`` the one of its id here, with its frames; where HEAD stood, if it did.
@@ -122,6 +124,8 @@ class SessionStore:
             session.entries.append(Entry(command, ended, session.recaller.record_of))
         for one in noted.reused:
             session.entry_of(one.frame).cells.append(one.cell)
+        if noted.limits is not None:
+            session.limit(noted.limits)
         session.frames = len(noted.frames)
         numbers = [entry.command.path.segments[0].key for entry in session.entries]
         session.commands = max((int(str(number)) for number in numbers), default=0)

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 from IPython.core.error import UsageError
 
-from flujo_nb.engine.errors import FlujoError, RunHeld, StoreError
+from flujo_nb.engine.errors import RunHeld, StoreError
 from flujo_nb.engine.path import FramePath
+from flujo_nb.engine.usage import UNLIMITED
 from flujo_nb.engine.user_code import caught
 
-from .errors import unknown
+from .errors import TerseError, unknown
 from .head import open_question
 from .keeper import MemoryKeeper
 from .notebook_place import NotebookPlace, default_path, make_folder, place_of, why_unfit
@@ -33,11 +34,8 @@ MAX_CLOSING_S = 2.0
 """How long a kernel that ends waits for the store."""
 
 
-class StoreUnusable(FlujoError):
+class StoreUnusable(TerseError):
     """A store that was named cannot be used. No step has run."""
-
-    def _render_traceback_(self) -> list[str]:
-        return str(self).splitlines()
 
 
 class Sessions:
@@ -206,7 +204,17 @@ class Sessions:
         session = Session(old.targets, run_id)
         session.initial_context, session.resources = old.initial_context, old.resources
         session.max_memory = old.max_memory
+        session.slots.allow(old.slots.most)
+        if old.quota.limits != UNLIMITED:
+            session.limit(old.quota.limits)
         return session
+
+    def _check_is_at_rest(self) -> None:
+        """Raise `UsageError` while a run in the background is at work in the session."""
+        for one in self.current.background:
+            raise UsageError(
+                f"{one.id} {one.name} runs in the background: %flujo cancel {one.id} ends it"
+            )
 
     # Others
 
@@ -221,6 +229,7 @@ class Sessions:
         Where that cannot be (`UsageError`; `StoreUnusable` for a store that was named) the current
         one stays as it is.
         """
+        self._check_is_at_rest()
         session = self._another()
         prepare(session)
         left, store = self.current, self.store
@@ -267,6 +276,7 @@ class Sessions:
         store, session = self.store, self._another(run_id)
         if store is None or run_id not in [one.run.run_id for one in known]:
             raise unknown("session", run_id, [one.run.run_id for one in known])
+        self._check_is_at_rest()
         head = await store.restore(session)
         await self._leave(self.current)
         self.current, self._is_settled = session, True

@@ -29,6 +29,7 @@ class Flujo(Configurable):
         "frame, and runs nothing. Steps that are declared pure=False always run.",
     ).tag(config=True)
     store = Unicode(
+        AUTO,
         allow_none=True,
         help="Where sessions are kept: 'auto' (.flujo/flujo.db beside the notebook, where that is "
         "possible), a file, or None (in memory). FLUJO_STORE in the environment sets the default.",

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
-from typing import cast
 
 from pydantic import BaseModel
 
@@ -35,16 +34,19 @@ class Sizes:
         size = _own_size(value)
         if type(value) in ATOMS:
             return size
-        if isinstance(value, Mapping):
-            return size + self._items(value.items(), len(value), depth)
-        if isinstance(value, list | tuple | set | frozenset):
-            return size + self._items(cast(Iterable[object], value), len(value), depth)
+        if isinstance(value, Mapping | list | tuple | set | frozenset):
+            inside = caught_inline(self._inside, value, depth)  # a class of the user's may raise
+            return size if isinstance(inside, Raised) else size + inside
         if isinstance(value, BaseModel):
             return size + self.size_of(state_of(value), depth + 1)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             held = [getattr(value, field.name, None) for field in dataclasses.fields(value)]
             return size + self._items(held, len(held), depth)
         return size
+
+    def _inside(self, value: Collection[object], depth: int) -> int:
+        items = value.items() if isinstance(value, Mapping) else value
+        return self._items(items, len(value), depth)
 
     def _items(self, items: Iterable[object], count: int, depth: int) -> int:
         measured = sum(self.size_of(item, depth + 1) for item in islice(items, _LOOKED_AT))

@@ -8,44 +8,105 @@ runs again by itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from .head import CellKey, Entry
 from .targets import Definitions
 
 
-@dataclass(frozen=True, slots=True)
-class _Newer:
-    """A frame that was made in the place of another, and where it stands among all."""
+class Staleness:
+    """Tells which of ``entries``, a session's, oldest first, are out of date.
 
-    position: int
-    told: str
-
-
-def stale_frames(
-    entries: Sequence[Entry], definitions_now: Callable[[str | None], Definitions]
-) -> Mapping[str, str]:
-    """Why each stale frame is: by its id, the oldest first.
-
-    ``entries`` are a session's, oldest first; ``definitions_now`` says what the steps in a target
-    are now, and nothing for one that is not registered here.
+    The list may grow. ``definitions_now`` says what the steps in a target are now, and nothing
+    for one that is not registered here.
     """
-    known: dict[str | None, Definitions] = {}
-    newer = _made_again(entries)
-    found: dict[str, str] = {}
-    for position, entry in enumerate(entries):
+
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        definitions_now: Callable[[str | None], Definitions],
+    ) -> None:
+        self._entries = entries
+        self._definitions_now = definitions_now
+        self._positions: dict[str, int] = {}
+        self._places: dict[str, tuple[object, ...]] = {}
+        self._newest: dict[tuple[object, ...], str] = {}
+        self._patched: dict[str, str] = {}
+
+    def all(self) -> Mapping[str, str]:
+        """Why each stale frame is, by its id, the oldest first."""
+        self._look()
+        edits = _Edits(self._definitions_now)
+        found: dict[str, str] = {}
+        for entry in self._entries:
+            why = edits.of(entry) or self._newer_parent(entry)
+            parent = _number(entry.parent)
+            if why is None and parent in found:
+                why = f"{parent} is stale"
+            if why is not None:
+                found[entry.id] = why
+        return found
+
+    def why(self, entry: Entry) -> str | None:
+        """Why one frame is stale; ``None`` when it is not."""
+        self._look()
+        edits = _Edits(self._definitions_now)
+        why = edits.of(entry) or self._newer_parent(entry)
+        if why is not None:
+            return why
+        one = self._parent(entry)
+        while one is not None:
+            if edits.of(one) or self._newer_parent(one):
+                return f"{_number(entry.parent)} is stale"
+            one = self._parent(one)
+        return None
+
+    def _parent(self, entry: Entry) -> Entry | None:
+        position = self._positions.get(_number(entry.parent))
+        return None if position is None else self._entries[position]
+
+    def _newer_parent(self, entry: Entry) -> str | None:
+        """What was made in the place of the frame that ``entry`` continued from, since then."""
+        parent = _number(entry.parent)
+        newest = self._newest.get(self._places.get(parent, ()), parent)
+        if newest != parent and self._is_later(newest, entry):
+            return f"{parent} was made again: {newest}"
+        patched = self._patched.get(parent)
+        if patched is not None and self._is_later(patched, entry):
+            forked = self._entries[self._positions[patched]].command.forks
+            return f"{forked} was patched: {patched}"
+        return None
+
+    def _is_later(self, frame_id: str, entry: Entry) -> bool:
+        return self._positions[frame_id] > self._positions[entry.id]
+
+    def _look(self) -> None:
+        """Take in the frames that are new."""
+        for position in range(len(self._positions), len(self._entries)):
+            entry = self._entries[position]
+            command = entry.command
+            self._positions[entry.id] = position
+            if not entry.succeeded:
+                continue
+            if command.patch is not None:
+                self._patched[_number(command.forks)] = entry.id
+            elif command.cell is not None and command.forks is None:
+                place = (entry.parent, *_place_of(command.cell))
+                self._places[entry.id] = place
+                self._newest[place] = entry.id
+
+
+class _Edits:
+    """What of the steps that frames ran is other now; each target is looked at once."""
+
+    def __init__(self, definitions_now: Callable[[str | None], Definitions]) -> None:
+        self._definitions_now = definitions_now
+        self._known: dict[str | None, Definitions] = {}
+
+    def of(self, entry: Entry) -> str | None:
         target = entry.command.target
-        if target not in known:
-            known[target] = definitions_now(target)
-        parent = (entry.parent or "").partition("/")[0]
-        edited = edited_since(entry.command.definitions, known[target])
-        if edited is not None:
-            found[entry.id] = edited
-        elif parent in newer and newer[parent].position > position:
-            found[entry.id] = newer[parent].told
-        elif parent in found:
-            found[entry.id] = f"{parent} is stale"
-    return found
+        if target not in self._known:
+            self._known[target] = self._definitions_now(target)
+        return edited_since(entry.command.definitions, self._known[target])
 
 
 def edited_since(then: Definitions, now: Definitions) -> str | None:
@@ -61,24 +122,9 @@ def edited_since(then: Definitions, now: Definitions) -> str | None:
     return f"{', '.join(names)} {verb} edited"
 
 
-def _made_again(entries: Sequence[Entry]) -> Mapping[str, _Newer]:
-    """The frames in whose place there is a newer one, with the newest."""
-    places: dict[tuple[object, ...], list[tuple[int, str]]] = {}
-    found: dict[str, _Newer] = {}
-    for position, entry in enumerate(entries):
-        command = entry.command
-        if not entry.succeeded:
-            continue
-        if command.patch is not None and command.forks is not None:
-            told = f"{command.forks} was patched: {entry.id}"
-            found[command.forks] = _Newer(position, told)
-        elif command.cell is not None and command.forks is None:
-            place = (entry.parent, *_place_of(command.cell))
-            places.setdefault(place, []).append((position, entry.id))
-    for *earlier, (position, newest) in places.values():
-        for _, one in earlier:
-            found[one] = _Newer(position, f"{one} was made again: {newest}")
-    return found
+def _number(frame_id: str | None) -> str:
+    """The id of the command's frame that a frame is, or stands in."""
+    return (frame_id or "").partition("/")[0]
 
 
 def _place_of(cell: CellKey) -> tuple[object, ...]:

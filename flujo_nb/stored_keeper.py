@@ -8,6 +8,7 @@ where that was nobody's output; ``ended#3`` tells how it ended, and ``head`` whe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import cast
@@ -29,6 +30,7 @@ from flujo_nb.engine.steps import Node
 from flujo_nb.engine.store.type_table import TypeTable
 from flujo_nb.engine.stored_journal import StoredJournal
 from flujo_nb.engine.stores import Row, Source, Store
+from flujo_nb.engine.usage import UsageLimits
 from flujo_nb.widgets.view_model import ChildLine
 
 from .cut_off import STATUS, cut_off, lines_inside
@@ -62,11 +64,12 @@ class Reused:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What was noted of a session: of each frame, in order, and where HEAD stood."""
+    """What was noted of a session: of each frame, in order, where HEAD stood, and its budget."""
 
     frames: Sequence[tuple[Command, Ended]]
     reused: Sequence[Reused]
     head: str | None
+    limits: UsageLimits | None
 
 
 class StoredKeeper:
@@ -107,13 +110,16 @@ class StoredKeeper:
         """The session's journal. What is recorded of ``resumed`` is read into it."""
         journal = self._journal
         if resumed is not None:
-            if journal.image.finished:
-                raise UsageError("another frame is being gone on with: wait until that has ended")
+            self._check_is_free()
             journal.read(resumed.command.path)
             journal.keeps = keep
             for path in redo:
                 journal.redo(path)
         return journal
+
+    def _check_is_free(self) -> None:
+        if self._journal.image.finished:
+            raise UsageError("another frame is being gone on with: wait until that has ended")
 
     async def again(
         self,
@@ -145,14 +151,18 @@ class StoredKeeper:
     async def grafted(
         self, command: Command, source: Entry, outcome: FrameOutcome, at: FramePath
     ) -> Journal:
-        """The session's journal, with the rows before that frame written anew for this command."""
+        """The session's journal, with the rows before that frame noted anew for this command.
+
+        They are written with what is noted next: that the command has begun.
+        """
+        self._check_is_free()
         origin, target = source.command.path, command.path
         reader = self.reader(origin)
         rows = [row for row in reader.all_rows() if is_at_or_below(row.path, str(origin))]
         began = began_at(rows, str(at))
         if began is None:
             raise UsageError(f"nothing is recorded at {at}")
-        writer = self._journal.writer
+        writer, copies = self._journal.writer, list[Row]()
         for row in kept_rows(rows, Source(self.run_id, began)):
             there = moved(FramePath.parse(row.path), origin, target)
             seq = writer.seq + 1
@@ -160,8 +170,8 @@ class StoredKeeper:
                 seq=seq, path=str(there), started=seq, cost_micros=0, tokens=0, requests=0
             )
             writer.add(copy, {})
-        await writer.commit()
-        self._journal.read(target)
+            copies.append(copy)
+        self._journal.begin_with(copies)
         return self._journal
 
     async def answered(self, journal: Journal, path: FramePath, answer: object) -> None:
@@ -171,6 +181,7 @@ class StoredKeeper:
     async def began(self, command: Command, frame: AnyFrame, data: object) -> None:
         """Make durable that the command was given, before its frame begins."""
         self._types.add_node(frame.step)
+        self._journal.look_again(all_nodes(frame.step))
         number = _number_of(command.id)
         has_input = not command.has_parents_data and data is not None
         if has_input:
@@ -212,10 +223,10 @@ class StoredKeeper:
             return ""
         changes = [[type(one).__name__, list(one.path)] for one in update.changes]
         values = [getattr(one, "value", getattr(one, "values", None)) for one in update.changes]
-        try:
-            return self._journal.codec.encode([changes, values], "context").digest.hex()
-        except ValueNotSaved:
-            return self._journal.codec.encode(changes, "context").digest.hex()
+        for told in ([changes, values], changes):
+            with suppress(ValueNotSaved):
+                return self._journal.codec.encode(told, "context").digest.hex()
+        return f"{len(changes)} changes"  # a key in the path of one may be a secret
 
     async def ended(self, entry: Entry, *, is_head: bool) -> None:
         """Make the end durable."""
@@ -225,7 +236,7 @@ class StoredKeeper:
         if entry.succeeded:
             self.release(entry)
         await self._journal.writer.commit()
-        if entry.command.resumes is not None or entry.command.forks is not None:
+        if entry.command.resumes is not None or "/" in (entry.command.forks or ""):
             self.leave(self._journal)
 
     async def moved(self, head: str) -> None:
@@ -240,6 +251,11 @@ class StoredKeeper:
             self._reused += 1
         if is_head:
             self._decide("head", frame_id)
+        await self._journal.writer.commit()
+
+    async def limited(self, limits: UsageLimits) -> None:
+        """Make it durable."""
+        self._decide("limits", limits)
         await self._journal.writer.commit()
 
     def _decide(self, name: str, value: object, number: int | None = None) -> None:
@@ -286,13 +302,17 @@ class StoredKeeper:
             raise ValueNotRead(f"{what} could not be saved")
         return found.value
 
-    def reader(self, below: FramePath | None = None) -> StoredJournal:
-        """What is recorded at and below a path, or of all, read anew. Raises `StoreError`."""
+    def reader(self, below: FramePath | None = None, *, answered: bool = False) -> StoredJournal:
+        """What is recorded at and below a path, or of all, read anew.
+
+        Of all, answers are read only if they are asked for: each may be of a class that is not
+        defined yet. Raises `StoreError`, and `ValueNotRead` for an answer.
+        """
         own = self._journal
         reader = StoredJournal(
             self.store, own.run_id, own.codec, Persist.AUTO, definitions=own.definitions
         )
-        reader.read(below)
+        reader.read(below, answered=answered or below is not None)
         return reader
 
     def is_saved(self, entry: Entry) -> bool:
@@ -320,7 +340,13 @@ class StoredKeeper:
             reused.append(cast(Reused, one.value))
         self._reused = len(reused)
         told = [(noted.command, ended) for noted, ended in frames]
-        return Restored(told, reused, None if head is None else str(head.value))
+        limits = reader.decision(ROOT, "limits")
+        return Restored(
+            told,
+            reused,
+            None if head is None else str(head.value),
+            None if limits is None else cast(UsageLimits, limits.value),
+        )
 
 
 def noted_in(journal: StoredJournal) -> Sequence[tuple[Noted, Ended]]:

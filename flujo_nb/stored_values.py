@@ -16,7 +16,7 @@ from .engine.store.secrets import looks_like
 from .engine.user_code import Raised, caught_inline
 from .html import without_controls
 from .run_export import json_text
-from .widgets.view_model import clipped, short, withheld
+from .widgets.previews import clipped, short, withheld
 
 PREVIEW = 72
 """How many characters of a value a line shows."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import FunctionType
 from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
 from IPython.core.error import UsageError
 
+from flujo_nb.engine.code_facts import facts_of
 from flujo_nb.engine.errors import ConfigurationError
 from flujo_nb.engine.outcome_codec import withheld
+from flujo_nb.engine.signatures import underlying
 from flujo_nb.engine.step_config import Agent
 from flujo_nb.engine.step_definitions import StepDefinitions
 from flujo_nb.engine.steps import AnyPipeline, Node, Pipeline, Step, is_node, name_of
@@ -22,7 +25,7 @@ from .errors import unknown
 Definitions: TypeAlias = tuple[tuple[str, str], ...]
 """The names and digests of the steps in a node, itself last; none when they cannot be taken."""
 
-_SLICE = re.compile(r"(?P<whole>.+)\[(?P<until>:?)(?P<name>[^\[\]]+)\]")
+SLICE = re.compile(r"(?P<whole>.+)\[(?P<until>:?)(?P<name>[^\[\]]+)\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ class Targets:
         self.definitions = StepDefinitions(withheld)
         self.names = {} if names is None else names
         self._replaced: WeakKeyDictionary[Node, str] = WeakKeyDictionary()
+        self._told: set[tuple[str, str]] = set()
 
     def register(self, registered: Registered) -> None:
         """Keep a step or pipeline under its name; an earlier one of that name is replaced."""
@@ -78,6 +82,20 @@ class Targets:
                 every[number] = newer.node
         return self._definitions_of(every)
 
+    def new_writes(self, node: Node) -> Sequence[str]:
+        """What to say of variables outside that steps in ``node`` assign; of each once."""
+        found: list[str] = []
+        for one in all_nodes(node):
+            work = None if isinstance(one, Pipeline) else one.work
+            code = None if work is None else underlying(work)
+            names = facts_of(code.__code__).rebound if isinstance(code, FunctionType) else ()
+            for name in sorted(names):
+                told = (name_of(one), name)
+                if told not in self._told:
+                    self._told.add(told)
+                    found.append(f"{told[0]} writes `{name}`: that is not part of the frame")
+        return found
+
     def _definitions_of(self, nodes: Sequence[Node]) -> Definitions:
         taken = [caught_inline(self.definitions.of, one) for one in nodes]
         told = [
@@ -94,7 +112,7 @@ class Targets:
         ``a >> b >> c[:b]`` stands for its steps up to ``b``, and ``[b]`` for that step only.
         Raises `UsageError` for a name that is neither.
         """
-        part = _SLICE.fullmatch(target)
+        part = SLICE.fullmatch(target)
         whole = target if part is None else part["whole"]
         nodes = [self._named(name.strip(), namespace) for name in whole.split(">>")]
         try:
@@ -114,7 +132,7 @@ class Targets:
 
     def missing(self, target: str, namespace: Mapping[str, object]) -> Sequence[str]:
         """The names in ``target`` that stand for nothing yet, each once."""
-        part = _SLICE.fullmatch(target)
+        part = SLICE.fullmatch(target)
         whole = target if part is None else part["whole"]
         names = dict.fromkeys(name.strip() for name in whole.split(">>"))
         return [one for one in names if one not in self.steps and not is_node(namespace.get(one))]

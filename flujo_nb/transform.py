@@ -1,7 +1,7 @@
 """Rewriting the text of a cell: ``%flujo`` calls that may be awaited become awaited ones.
 
-Pure functions of lines. They never raise, change nothing but calls of the one magic, and change
-nothing when they are applied a second time.
+Pure functions of lines. They change nothing but calls of the one magic, nothing when they are
+applied a second time, and raise only for a cell that does not compile anyway.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ if sys.version_info >= (3, 12):
 
 _BY_LINE = "run_line_magic"
 _BY_CELL = "run_cell_magic"
+_SETTING = "magic('autoawait'"
 _NOT_PYTHON = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
@@ -50,16 +51,20 @@ def rewritten(lines: list[str], name: str, *, awaiting: bool) -> list[str]:
 
     With ``awaiting`` each call that may be awaited becomes the awaited call of the twin. A
     trailing ``;`` moves out of the magic's text and behind the call, where IPython sees it and
-    does not display the value.
+    does not display the value. Raises ``SyntaxError`` for ``%name`` inside an expression.
     """
     text = "".join(lines)
-    if f"magic('{name}'" not in text and f'magic("{name}"' not in text:
+    if all(f"{before}{name}" not in text for before in ("magic('", 'magic("', "%")):
         return lines
+    if _SETTING in text:  # what is on when the cell begins may be off when the call is made
+        awaiting = False
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the compiler will say the same of the same text
             tree = ast.parse(text)
-    except _NOT_PYTHON:
+    except _NOT_PYTHON as error:
+        if isinstance(error, SyntaxError):
+            _refuse_in_expression(error, name)
         return lines
     source = _Source(text)
     edits = [
@@ -68,6 +73,17 @@ def rewritten(lines: list[str], name: str, *, awaiting: bool) -> list[str]:
         for edit in _edits(source, call, twin_of(name) if awaiting and call.may_await else None)
     ]
     return source.edited(edits).splitlines(keepends=True) if edits else lines
+
+
+def _refuse_in_expression(error: SyntaxError, name: str) -> None:
+    """Say more than Python does when it is the magic that stands where ``%`` means nothing."""
+    line, column = error.text or "", (error.offset or 1) - 1
+    if re.match(rf"%{re.escape(name)}\b", line[column:]):
+        raise SyntaxError(
+            f"%{name} stands on a line of its own, or behind `x =`; inside an expression write "
+            f"{name}.run_sync('STEP'), or await {name}.run('STEP')",
+            (error.filename, error.lineno, error.offset, error.text),
+        ) from None
 
 
 def without_leading_comments(lines: list[str], name: str) -> list[str]:

@@ -14,8 +14,7 @@ from flujo_nb import engine
 from flujo_nb.engine.errors import StepExited
 from flujo_nb.engine.user_code import message_of
 
-from .html import without_controls
-from .widgets.view_model import veiled
+from .html import safe
 
 _NOT_THE_USERS = tuple(
     f"{folder}{os.sep}"
@@ -41,11 +40,11 @@ def user_lines(error: BaseException, shell: InteractiveShell) -> list[str]:
         text = linecache.getline(own.filename, own.lineno or 0).strip()
         if text:
             lines.append(f"    {text[:160]}")
-    said = veiled(f"{type(error).__name__}: {message_of(error)}").rstrip(": ").splitlines()
+    said = safe(f"{type(error).__name__}: {message_of(error)}").rstrip(": ").splitlines()
     lines += [f"  {line[:200]}" for line in said[:_LINES]]
     if len(said) > _LINES:
         lines[-1] += " …"
-    return list(map(without_controls, lines))
+    return list(map(safe, lines))
 
 
 def _own_frame(error: BaseException, shell: InteractiveShell) -> traceback.FrameSummary | None:

@@ -27,6 +27,8 @@ SLOW = (
     "engine/test_ordinary_values_in_runs.py",
     "engine/test_sqlite.py",
     "test_cut_off.py",
+    "test_digest_edits.py",
+    "test_export_module.py",
     "test_going_on.py",
     "test_ordinary_values.py",
     "test_recall.py",
@@ -77,7 +79,7 @@ def _cold(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How often runs were killed; in cold mode how many tests were not cold, and why."""
+    """How often runs were killed, and commands fed payloads; which tests were not cold, and why."""
     reports = [
         report
         for reports in terminalreporter.stats.values()
@@ -88,6 +90,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     kills = sum(int(str(count)) for name, count in told if name == "kills")
     if kills:
         terminalreporter.line(f"{kills} kills at writes and syncs of stores")
+    payloads = sum(int(str(count)) for name, count in told if name == "payloads")
+    if payloads:
+        terminalreporter.line(f"{payloads} payloads fed to commands")
     if IS_COLD:
         reasons = Counter(str(reason) for name, reason in told if name == "warm")
         terminalreporter.line(f"cold mode: {reasons.total()} of {len(reports)} tests were warm")

@@ -124,6 +124,7 @@ class Notebook:
 def fresh_notebook() -> Iterator[Notebook]:
     """A notebook of its own, with the extension loaded; nothing of it is left behind."""
     InteractiveShell.clear_instance()
+    main = sys.modules["__main__"]  # the shell takes its place; so each would hold the one before
     with tempfile.TemporaryDirectory() as folder:
         config = Config()
         config.HistoryManager.enabled = False
@@ -138,4 +139,5 @@ def fresh_notebook() -> Iterator[Notebook]:
             magics.unload(shell)
             atexit.unregister(shell.atexit_operations)
             shell.atexit_operations()  # type: ignore[no-untyped-call]
+            sys.modules["__main__"] = main
             InteractiveShell.clear_instance()

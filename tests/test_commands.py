@@ -209,49 +209,6 @@ def test_help_names_usage_options_and_an_example(notebook: Notebook, name: str) 
     assert all(option in shown for one in command.options for option in one.names)
 
 
-SEED = "%%flujo step words -i 'to be'\ndef words(text): return text.split()"
-STORED = "import tempfile\n%config Flujo.store = tempfile.mkdtemp() + '/a.db'"
-NEEDED = {
-    "pipeline": (
-        "%%flujo step words -i 'to be'\ndef words(text): return text.split()",
-        "%%flujo step count --no-run\ndef count(words): return len(words)",
-        "%flujo run words -i 'to be or not'",
-    ),
-    "run": ("%%flujo step words --no-run\ndef words(text): return text.split()",),
-    "session": ("from flujo_nb import PipelineContext",),
-    "back": (SEED,),
-    "fork": (SEED,),
-    "why": (SEED,),
-    "replay": (STORED, SEED),
-}
-
-
-def example_of(notebook: Notebook, name: str) -> str:
-    """The example in a command's help, indented as it stands there."""
-    return repr(notebook.view(f"%flujo help {name}")).rpartition("example\n\n")[2]
-
-
-OWN_TESTS = ("step", "pipeline", "resume")
-
-
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in OWN_TESTS])
-def test_the_example_in_help_works_as_pasted(notebook: Notebook, name: str) -> None:
-    for cell in NEEDED.get(name, ()):
-        notebook.value(cell)
-    assert repr(notebook.view(example_of(notebook, name)))
-
-
-def test_the_example_of_step_works_as_the_first_cell_that_is_pasted(notebook: Notebook) -> None:
-    assert notebook.card(example_of(notebook, "step")).name == "words"
-
-
-def test_the_example_of_pipeline_works_behind_those_of_step_and_run(notebook: Notebook) -> None:
-    notebook.run(example_of(notebook, "step"))
-    notebook.run("%%flujo step count --no-run\ndef count(words):\n    return len(words)")
-    notebook.run(example_of(notebook, "run"))
-    assert notebook.card(example_of(notebook, "pipeline")).name == "counted"
-
-
 def test_an_unknown_step_in_a_pipelines_cell_is_told_with_the_nearest(busy: Notebook) -> None:
     before = busy.state()
     error = busy.error("%%flujo pipeline p\nsead >> text")

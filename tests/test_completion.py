@@ -12,6 +12,8 @@ from flujo_nb.completion import candidates
 from tests.notebook import Notebook, fresh_notebook
 
 START = ["--from", "--input", "--on-head", "-i"]
+HOW = ["--budget", "--live", "--no-cache"]
+RUN = sorted([*START, *HOW, "--as", "--bg", "--only", "--until"])
 
 
 @pytest.fixture(scope="module")
@@ -32,16 +34,19 @@ def notebook() -> Iterator[Notebook]:
     ("rest", "typed", "offered"),
     [
         (" ", "", sorted(COMMANDS)),
-        (" st", "st", ["status", "step", "steps"]),
+        (" st", "st", ["stale", "status", "step", "steps"]),
         (" run ", "", ["count", "own", "words"]),
         (" run w", "w", ["words"]),
         (" run words >> ", "", ["count", "own", "words"]),
         (" run words >> c", "c", ["count"]),
-        (" run words --", "--", ["--from", "--input", "--on-head"]),
-        (" run words -", "-", START),
-        (" step -", "-", sorted([*START, "--no-run"])),
+        (" run words --", "--", [one for one in RUN if one != "-i"]),
+        (" run words --until ", "", ["count", "words"]),
+        (" run words -", "-", RUN),
+        (" step -", "-", sorted([*START, *HOW, "--no-run"])),
         (" run words --from ", "", ["f0", "f1", "f1/count", "f1/words"]),
         (" run words --from f0", "f0", ["f0"]),
+        (" frames --before f", "f", ["f0", "f1", "f1/count", "f1/words"]),
+        (" budget c", "c", ["cost="]),
         (" show f1/", "f1/", ["f1/count", "f1/words"]),
         (" session --context ", "", ["Ctx"]),
         (" help ru", "ru", ["run"]),

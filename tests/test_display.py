@@ -12,7 +12,8 @@ import pytest
 from flujo_nb.display import FRAME_MIME, FrameCard, View, table_view, text_view
 from flujo_nb.engine.outcomes import RunStatus
 from flujo_nb.html import Html
-from flujo_nb.widgets.view_model import ChildLine, FieldChange, FrameView, Preview
+from flujo_nb.widgets.previews import Preview
+from flujo_nb.widgets.view_model import ChildLine, FieldChange, FrameView
 from tests.notebook import Notebook
 
 EVIL = "<script>alert(1)</script>\"'\x1b[31m\u202e&"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flujo_nb.html import Html, clean, tag, without_controls
+from flujo_nb.html import Html, clean, joined, tag, without_controls
 
 TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
@@ -19,6 +19,22 @@ def test_content_is_escaped_unless_it_is_markup() -> None:
 def test_attributes_are_escaped_even_when_they_are_markup() -> None:
     assert tag("a", title='"><script>') == '<a title="&quot;&gt;&lt;script&gt;"></a>'
     assert tag("a", title=Html('"')) == '<a title="&quot;"></a>'
+
+
+def test_attributes_hold_no_control_characters_and_no_secrets() -> None:
+    key = "ghp_" + "a1" * 18
+    found = tag("img", alt=f"\x1b\u202e{key} x")
+    assert found == '<img alt="«withheld: looks like a GitHub token» x">'
+
+
+def test_a_secret_with_a_control_character_in_it_is_withheld_all_the_same() -> None:
+    key = "ghp_" + "a1" * 9 + "\x00" + "a1" * 9
+    assert tag("p", key) == "<p>«withheld: looks like a GitHub token»</p>"
+
+
+def test_parts_are_joined_with_markup() -> None:
+    assert joined((tag("b", "x"), "<"), Html("<br>")) == "<b>x</b><br>&lt;"
+    assert isinstance(joined(()), Html)
 
 
 def test_a_style_comes_first_and_an_underscore_is_dropped() -> None:

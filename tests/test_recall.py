@@ -97,3 +97,49 @@ def test_the_frames_inside_come_back_too(kernels: Open) -> None:
         assert (card.parent, card.output) == ("f0/up", 3)
         notebook.run("%flujo back f0")
         assert notebook.api.frames[card.id].data == 2
+
+
+ASKING = """\
+from pydantic import BaseModel
+from flujo_nb import Step
+
+class Verdict(BaseModel):
+    ok: bool = True
+
+asks = Step.human_in_the_loop("asks", "Good?", Verdict)
+"""
+
+
+def test_an_answer_of_a_class_that_is_not_defined_yet_keeps_nothing_else_from_being_read(
+    kernels: Open,
+) -> None:
+    with kernels() as notebook:
+        notebook.run(ASKING)
+        notebook.run("%flujo run asks -i 1")
+        notebook.card("%flujo resume --with Verdict()")
+        notebook.card("%%flujo step next_one -i 2\ndef next_one(x): return x")
+    with kernels() as notebook:
+        assert [entry.id for entry in notebook.session.entries] == ["f0", "f1", "f2"]
+        assert notebook.card("%flujo show f2").output == 2
+        assert "run the cell that defines Verdict" in str(notebook.card("%flujo show f1"))
+        notebook.run(ASKING)
+        assert notebook.card("%flujo show f1").output.ok  # type: ignore[attr-defined]
+        assert "all is as recorded" in repr(notebook.view("%flujo replay f1"))
+
+
+def test_a_change_of_the_context_below_a_secret_is_only_in_memory(kernels: Open) -> None:
+    with kernels() as notebook:
+        notebook.run(CONTEXT.replace("list[int] = []", "dict[str, int] = {}"))
+        notebook.run("%flujo session --context Ctx")
+        cell = "def a(x, context):\n    context.seen['ghp_' + 'a1' * 18] = 1\n    return 1"
+        card = notebook.card(f"%%flujo step a\n{cell}")
+        assert "live only" in repr(card) and "a GitHub token" in repr(card)
+
+
+def test_an_answer_that_is_a_secret_is_refused(kernels: Open) -> None:
+    with kernels() as notebook:
+        notebook.run("from flujo_nb import Step\nasks = Step.human_in_the_loop('asks', 'Key?')")
+        notebook.run("%flujo run asks -i 1")
+        error = notebook.error("%flujo resume --with 'ghp_'+'a1'*18")
+        assert isinstance(error, UsageError) and "looks like a secret" in str(error)
+        assert notebook.card("%flujo resume --with 7").output == 7

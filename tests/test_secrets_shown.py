@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, SecretStr
 
 from flujo_nb.errors import RunAborted, StepFailed
-from flujo_nb.widgets.view_model import clipped, preview, short, veiled
+from flujo_nb.widgets.previews import clipped, preview, short, veiled
 from tests.notebook import Notebook
 
 BODY = "aB3dE5gH7jK9mN1pQ3rS5tU7vW9xY1zA2bC4"

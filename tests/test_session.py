@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from IPython.core.error import UsageError
 
 from flujo_nb.errors import StepFailed
+from tests.durable import opener
 from tests.notebook import Notebook
 
 SEED = "%%flujo step seed\ndef seed():\n    return 1"
@@ -204,3 +206,19 @@ def test_what_cannot_be_planned_takes_no_number(notebook: Notebook) -> None:
     error = notebook.error("from flujo_nb import Step\nawait flujo.run(Step(name='empty'))")
     assert "has nothing to run" in str(error)
     assert notebook.card("%%flujo step\ndef one():\n    return 1").path == "c[1]/one"
+
+
+def test_a_run_beside_another_may_go_on_from_it_while_its_end_is_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for store in ("auto", "off"):
+        opened = opener(tmp_path, monkeypatch)
+        monkeypatch.setenv("FLUJO_STORE", store)
+        with opened() as notebook:
+            notebook.run("import asyncio")
+            notebook.run("%%flujo step --no-run\ndef one(x):\n    return (x or 0) + 1")
+            notebook.value("await asyncio.gather(*[flujo.run('one') for _ in range(5)])")
+
+            assert sorted(entry.id for entry in notebook.session.entries) == [
+                f"f{number}" for number in range(5)
+            ]

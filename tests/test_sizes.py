@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -67,6 +68,14 @@ def test_what_cannot_tell_its_size_has_some() -> None:
             raise ValueError
 
     assert Sizes().size_of(Strange()) > 0
+
+
+def test_a_container_that_cannot_be_looked_into_has_a_size_of_its_own() -> None:
+    class Closed(dict[str, str]):
+        def items(self) -> Any:
+            raise ValueError("no")
+
+    assert Sizes().size_of(Closed(a="b")) > 0
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import inspect
 import textwrap
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from IPython.core.inputtransformer2 import TransformerManager
 
@@ -58,8 +58,21 @@ BRIDGED = [
     "x: get_ipython().run_line_magic('flujo', 'a') = 1",
     "async def f():\n    def g():\n        %flujo run a",
 ]
+REFUSED = [
+    "f = lambda: %flujo run a",
+    "[%flujo run a for _ in 'a']",
+    "x = 1\nx += %flujo run a",
+    "print('é', %flujo run a)",
+    "if True: %flujo run a",
+    "def f():\n    return %flujo",
+]
 OTHERS = [
     "%flujos run a",
+    "f = lambda: %flujos run a",
+    "f = lambda: %time '%flujo'",
+    "f(  # %flujo",
+    "%autoawait off\n%flujo run a",
+    "x = 3\nx %flujo",
     "%time flujo",
     "x = \"get_ipython().run_line_magic('flujo', 'a')\"",
     "other().run_line_magic('flujo', 'a')",
@@ -81,6 +94,16 @@ def test_awaited_where_it_may_be(cell: str) -> None:
 @pytest.mark.parametrize("cell", [*BRIDGED, *OTHERS])
 def test_left_as_it_is_elsewhere(cell: str) -> None:
     assert rewrite(ipython(cell)) == ipython(cell)
+
+
+@pytest.mark.parametrize("cell", REFUSED)
+def test_inside_an_expression_it_says_what_to_write(cell: str) -> None:
+    assert not compiles(ipython(cell))
+    with pytest.raises(SyntaxError, match=r"flujo\.run_sync\('STEP'\), or await") as refused:
+        rewrite(ipython(cell))
+    error = refused.value
+    assert error.lineno is not None and error.offset is not None
+    assert cell.split("\n")[error.lineno - 1][error.offset - 1 :].startswith("%flujo")
 
 
 def test_only_the_body_of_an_async_function_is_its_own() -> None:
@@ -228,15 +251,19 @@ def test_a_valid_cell_stays_valid_and_means_the_same(cell: str, awaiting: bool) 
     assert result.count("\n") == text.count("\n")
 
 
-@given(PYTHON | NOISE | CELL_MAGICS, st.booleans())
+@given(PYTHON.map(ipython) | NOISE | CELL_MAGICS, st.booleans())
 def test_twice_is_once(cell: str, awaiting: bool) -> None:
     once = rewrite(cell, awaiting=awaiting)
     assert rewrite(once, awaiting=awaiting) == once
 
 
-@given(NOISE)
-def test_it_never_raises_and_never_breaks_a_cell(text: str) -> None:
-    assert compiles(rewrite(text)) == compiles(text)
+@given(NOISE | st.lists(FRAGMENTS | st.just("%flujo "), max_size=9).map("".join))
+@example("f = lambda: %flujo run a")
+def test_it_refuses_and_breaks_no_cell_that_compiles(text: str) -> None:
+    try:
+        assert compiles(rewrite(text)) == compiles(text)
+    except SyntaxError:
+        assert not compiles(text)
 
 
 @given(st.lists(st.text()))

@@ -36,7 +36,7 @@ class SimpleStepExecutor(BoundPolicy):
         """The step's call: a short one when all that it asks for is its input."""
         declared = cast(AnyStep, step)
         whole = self._orchestrator.bind(core, declared)
-        if not _asks_for_input_only(declared):
+        if core.slots is not None or not _asks_for_input_only(declared):
             return whole
         return _OneAttempt(core, declared, whole).call()
 

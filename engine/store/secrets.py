@@ -17,17 +17,31 @@ SHORTEST = 16
 """No secret that is known by its form has fewer characters."""
 
 _START = r"(?<![A-Za-z0-9])"
+_CUT = r"(?:\.\.\.|…)"
+_WORD = r"[\w-]"
+
+
+def _of_length(letters: str, length: int) -> str:
+    """So many letters; or fewer, where pandas, polars or pydantic have cut them off."""
+    return rf"(?:{letters}{{{length}}}|{letters}{{12,{length}}}{_CUT})"
+
+
+_TOKEN = (
+    rf"(?<![\w-])eyJ{_WORD}{{10,8000}}(?:{_CUT}|\.eyJ(?:{_WORD}{{0,8000}}{_CUT}|"
+    rf"{_WORD}{{10,8000}}\.(?:{_WORD}{{10}}|{_WORD}{{0,9}}{_CUT})))"
+)
 _FORMS = {
     "a private key": r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----",
     "an API key, sk-…": r"(?<![\w-])sk-(?:[A-Za-z0-9]{1,60}[-_]{1,2}){0,8}[A-Za-z0-9]{16}",
     "a Stripe key": _START + r"[rs]k_(?:test|live|prod)_[A-Za-z0-9]{10}",
     "an AWS key id": _START + r"A(?:KIA|SIA|BIA|CCA)[A-Z2-7]{16}(?![A-Za-z0-9])",
-    "a GitHub token": _START + r"(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{36})",
+    "a GitHub token": _START
+    + rf"(?:gh[pousr]_{_of_length('[A-Za-z0-9]', 36)}|github_pat_{_of_length('[A-Za-z0-9_]', 36)})",
     "a GitLab token": _START + r"glpat-[\w-]{20}",
     "a Slack token": _START + r"xox[abeoprs]-[A-Za-z0-9-]{10}",
-    "a Google key": _START + r"AIza[\w-]{35}",
-    "a Hugging Face token": _START + r"hf_[A-Za-z0-9]{34}",
-    "a JSON web token": r"(?<![\w-])eyJ[\w-]{10,8000}\.eyJ[\w-]{10,8000}\.[\w-]{10}",
+    "a Google key": _START + "AIza" + _of_length(_WORD, 35),
+    "a Hugging Face token": _START + "hf_" + _of_length("[A-Za-z0-9]", 34),
+    "a JSON web token": _TOKEN,
 }
 # The forms follow the rules of gitleaks, as far as they stand on a prefix. Each is searched in
 # linear time: it begins where a word does, and what it repeats is bounded.

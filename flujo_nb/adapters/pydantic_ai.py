@@ -19,6 +19,7 @@ from pydantic_ai.messages import (
     AgentStreamEvent,
     CachePoint,
     ModelMessagesTypeAdapter,
+    ModelResponse,
     PartDeltaEvent,
     PartStartEvent,
     TextContent,
@@ -28,7 +29,10 @@ from pydantic_ai.messages import (
     UserContent,
     is_multi_modal_content,
 )
-from pydantic_ai.models import ModelRequestContext
+from pydantic_ai.models import Model, ModelRequestContext
+from pydantic_ai.models.fallback import FallbackModel
+from pydantic_ai.models.function import FunctionModel
+from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.run import AgentRunResult, AgentRunResultEvent
 from pydantic_ai.tools import ToolDefinition
 from pydantic_ai.usage import RunUsage
@@ -90,7 +94,8 @@ class PydanticAgent:
         not there: an attempt that raised has left none, and other frames share this object.
         """
         prompt = _prompt(data, feedback)
-        options = self._options(frame, resources, _settings(temperature, top_k, top_p))
+        settings = _settings(temperature, top_k, top_p)
+        options = self._options(frame, resources, meter, settings)
         with _measured(options["usage"], meter):
             return _finished(await self._agent.run(prompt, **options))
 
@@ -109,12 +114,16 @@ class PydanticAgent:
         """As `run`, with the text that the model writes as it arrives.
 
         An agent whose output cannot be text gives its output at the end only: until it is whole,
-        it is not valid, and its JSON is for nobody to read.
+        it is not valid, and its JSON is for nobody to read. So does one whose model cannot stream.
         """
         prompt = _prompt(data, feedback)
-        options = self._options(frame, resources, _settings(temperature, top_k, top_p))
+        settings = _settings(temperature, top_k, top_p)
+        options = self._options(frame, resources, meter, settings)
         gives_text = _may_be_text(self._agent.output_json_schema())
         with _measured(options["usage"], meter):
+            if not _can_stream(self._agent.model):
+                yield _finished(await self._agent.run(prompt, **options))
+                return
             async with self._agent.run_stream_events(prompt, **options) as events:
                 async for event in events:
                     if isinstance(event, AgentRunResultEvent):
@@ -130,12 +139,14 @@ class PydanticAgent:
         """What the agent is made of, as far as it counts."""
         return self._definition.parts()
 
-    def _options(self, frame: AnyFrame, resources: object, settings: ModelSettings) -> _RunOptions:
+    def _options(
+        self, frame: AnyFrame, resources: object, meter: Meter, settings: ModelSettings
+    ) -> _RunOptions:
         must_be_priced = frame.limits.total_cost_usd_limit is not None
         return {
             "deps": None if self._agent.deps_type is type(None) else resources,
             "model_settings": settings,
-            "capabilities": [_Border(must_be_priced)],
+            "capabilities": [_Border(must_be_priced, meter)],
             "usage": RunUsage(),
         }
 
@@ -143,13 +154,15 @@ class PydanticAgent:
 class _Border(AbstractCapability[Any]):
     """What a step adds to every run of its agent.
 
-    Under a limit on costs no model is asked whose price is unknown. And a tool that exits or is
-    interrupted raises an ordinary exception: pydantic-ai calls tools in tasks of their own, which
-    the exceptions of Python would leave, and the event loop with them.
+    Under a limit on costs no model is asked whose price is unknown. What each answer used is told
+    at once. And a tool that exits or is interrupted raises an ordinary exception: pydantic-ai calls
+    tools in tasks of their own, which the exceptions of Python would leave, and the event loop with
+    them.
     """
 
-    def __init__(self, must_be_priced: bool) -> None:
+    def __init__(self, must_be_priced: bool, meter: Meter) -> None:
         self._must_be_priced = must_be_priced
+        self._meter = meter
 
     async def prepare_model_request(
         self, ctx: RunContext[Any], request_context: ModelRequestContext
@@ -159,6 +172,17 @@ class _Border(AbstractCapability[Any]):
         if unpriced is not None:
             raise PricingNotConfiguredError(unpriced.system, unpriced.model_name)
         return request_context
+
+    async def after_model_request(
+        self,
+        ctx: RunContext[Any],
+        *,
+        request_context: ModelRequestContext,
+        response: ModelResponse,
+    ) -> ModelResponse:
+        """Tell what the run has used so far."""
+        self._meter.used = _usage_of(ctx.usage)
+        return response
 
     async def wrap_tool_execute(
         self,
@@ -272,6 +296,21 @@ def _text_of(event: AgentStreamEvent) -> str:
             return text
         case _:
             return ""
+
+
+def _can_stream(model: Model | str | None) -> bool:
+    """Whether ``model`` gives its answer in pieces; one that is only named is taken to."""
+    match model:
+        case FunctionModel():
+            return model.stream_function is not None
+        case WrapperModel():
+            return _can_stream(model.wrapped)
+        case FallbackModel():
+            return all(map(_can_stream, model.models))
+        case Model():
+            return type(model).request_stream is not Model.request_stream
+        case _:
+            return True
 
 
 def _may_be_text(schema: Mapping[str, object]) -> bool:

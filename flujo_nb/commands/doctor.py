@@ -15,7 +15,7 @@ from flujo_nb.engine.user_code import Raised, caught_inline
 from flujo_nb.front import Front
 from flujo_nb.notebook_place import why_unfit
 from flujo_nb.sizes import size_text
-from flujo_nb.widgets.view_model import clipped, short
+from flujo_nb.widgets.previews import clipped, short
 
 from .command import Command
 
@@ -106,15 +106,9 @@ def _kernel(front: Front) -> Iterator[tuple[str, str]]:
 
 def _kernelspec() -> str:
     """Whether the kernel that loads this extension by itself is installed, and works."""
-    from jupyter_client.kernelspec import KernelSpecManager  # noqa: PLC0415  # slow to import
+    from flujo_nb.kernel import health  # noqa: PLC0415  # slow to import
 
-    manager = KernelSpecManager()
-    found = caught_inline(manager.get_kernel_spec, "flujo")
-    if isinstance(found, Raised):
-        return "flujo is not installed, and need not be: %load_ext flujo_nb does the same"
-    program = Path(str(found.argv[0]))
-    gone = program.is_absolute() and not program.exists()
-    return f"flujo runs {program}{', which is gone' if gone else ''}"
+    return health()
 
 
 def _versions() -> Iterator[str]:
@@ -148,5 +142,6 @@ DOCTOR = (
         usage="%flujo doctor",
         example="%flujo doctor",
         handler=doctor,
+        after=(),
     ),
 )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from time import monotonic
 
-from flujo_nb.command_line import Parsed
+from flujo_nb.command_line import Option, Parsed
 from flujo_nb.display import View, preview_text, table_view
 from flujo_nb.engine.outcomes import RunStatus
 from flujo_nb.engine.steps import Node, Pipeline, name_of
@@ -12,11 +13,14 @@ from flujo_nb.front import Front
 from flujo_nb.head import Entry, last_of
 from flujo_nb.session import MB, Session
 from flujo_nb.sizes import size_text
-from flujo_nb.widgets.view_model import SHOWN, budget_lines, clipped, duration_text, short
+from flujo_nb.widgets.previews import SHOWN, clipped, duration_text, short
+from flujo_nb.widgets.view_model import budget_lines
 
 from .command import Command, only_word
 
 _FIRST = "%%flujo step"
+PAGE = 50
+"""How many frames are listed at once."""
 
 
 async def status(front: Front, parsed: Parsed, body: str) -> View:
@@ -37,7 +41,12 @@ def status_view(front: Front) -> View:
         ("memory", _memory_line(front)),
         ("kept", _kept_line(front)),
     ]
-    rows += [("budget", line) for line in budget_lines(session.quota)]
+    lines = budget_lines(session.quota)
+    rows += [("budget" if n == 0 else "", line) for n, line in enumerate(lines)]
+    rows += [
+        ("background", f"{one.id} {one.name}, for {duration_text(monotonic() - one.began)}")
+        for one in session.background
+    ]
     open_ones = (one for one in reversed(session.entries) if one.status is RunStatus.PAUSED)
     asks = next((one for one in open_ones if last_of(one, session.entries) is one), None)
     failed = session.failed_after_head()
@@ -86,17 +95,30 @@ def _kept_line(front: Front) -> str:
 
 
 async def frames(front: Front, parsed: Parsed, body: str) -> View:
-    """Every frame that a command left, oldest first."""
+    """The frames that commands left, a page of them, oldest first."""
     session = front.session
-    rows = [_frame_row(front, entry) for entry in session.entries]
-    if not rows:
+    before = parsed.values.get("--before")
+    until = len(session.entries)
+    if before is not None:
+        until = session.entries.index(session.entry_of(before))
+    start = max(until - PAGE, 0)
+    page = session.entries[start:until]
+    if not session.entries:
         return table_view("no frames yet", (), (), (_FIRST, "%flujo help"))
+    stale = session.staleness.all()
+    rows = [_frame_row(front, entry, is_stale=entry.id in stale) for entry in page]
+    title = _counted(len(session.entries), "frame")
+    following = []
+    if len(page) < len(session.entries):
+        title = f"{title}, {page[0].id} to {page[-1].id}" if page else f"{title}, none before"
+    if start:
+        following.append(f"%flujo frames --before {page[0].id}")
     header = ("frame", "name", "status", "took", "input", "output", "")
-    last = session.entries[-1].id
-    return table_view(_counted(len(rows), "frame"), header, rows, (f"%flujo show {last}",))
+    following.append(f"%flujo show {session.entries[-1].id}")
+    return table_view(title, header, rows, (*following, *["%flujo stale"] * bool(stale)))
 
 
-def _frame_row(front: Front, entry: Entry) -> tuple[str, ...]:
+def _frame_row(front: Front, entry: Entry, *, is_stale: bool) -> tuple[str, ...]:
     """A frame in one line. Nothing is read back for it."""
     session = front.session
     shown = shown_of(entry)
@@ -112,7 +134,7 @@ def _frame_row(front: Front, entry: Entry) -> tuple[str, ...]:
         "" if is_cut_off else duration_text(entry.ended.duration_s),
         f"← {entry.origin}",
         clipped(shown, SHOWN),
-        "HEAD" if entry is session.head else "",
+        " ".join(("HEAD",) * (entry is session.head) + ("stale",) * is_stale),
     )
 
 
@@ -174,13 +196,16 @@ LOOK = (
         usage="%flujo [status]",
         example="%flujo",
         handler=status,
+        after=(),
     ),
     Command(
         name="frames",
-        summary="every frame, oldest first",
-        usage="%flujo frames",
+        summary="the frames, oldest first",
+        usage="%flujo frames [--before FRAME]",
         example="%flujo frames",
         handler=frames,
+        options=(Option(("--before",), "those before this one", "FRAME"),),
+        after=("step",),
     ),
     Command(
         name="show",
@@ -190,6 +215,7 @@ LOOK = (
         handler=show,
         word="frame",
         completes=("frame",),
+        after=("step",),
     ),
     Command(
         name="steps",
@@ -197,5 +223,6 @@ LOOK = (
         usage="%flujo steps",
         example="%flujo steps",
         handler=steps,
+        after=("step",),
     ),
 )

@@ -1,20 +1,23 @@
-"""``%flujo back``, ``resume`` and ``fork``: where HEAD stands, and going on with frames."""
+"""``%flujo back``, ``resume``, ``fork`` and ``patch``: where HEAD stands, going on with frames."""
 
 from __future__ import annotations
 
 from IPython.core.error import UsageError
 
 from flujo_nb import going_on
+from flujo_nb.cell_body import current_cell
 from flujo_nb.command_line import Option, Parsed
 from flujo_nb.display import View
 from flujo_nb.front import Front
 from flujo_nb.going_on import Text
 from flujo_nb.head import Given
+from flujo_nb.patching import read_changes
 
 from .command import Command, only_word
 
 _BACK = "%flujo back FRAME"
 _FORK = "%flujo fork FRAME [--as NAME]"
+_PATCH = '%%flujo patch FRAME, and below {"output": …}, {"data": …} or {"context": …}'
 
 
 async def back(front: Front, parsed: Parsed, body: str) -> View:
@@ -38,6 +41,15 @@ async def fork(front: Front, parsed: Parsed, body: str) -> View:
     return await going_on.fork(front, _frame_in(parsed, _FORK), parsed.values.get("--as"))
 
 
+async def patch(front: Front, parsed: Parsed, body: str) -> View:
+    """Make a frame that differs from another by a JSON merge patch."""
+    frame = _frame_in(parsed, _PATCH)
+    cell = current_cell(front.shell)
+    head = None if cell is None else cell.head_of(body)
+    changes = read_changes(body, 0 if head is None else head.count("\n"))
+    return await going_on.patch(front, frame, changes)
+
+
 def _frame_in(parsed: Parsed, usage: str) -> str:
     frame = only_word(parsed)
     if frame is None:
@@ -54,12 +66,13 @@ MOVE = (
         handler=back,
         word="frame",
         completes=("frame",),
+        after=("step",),
     ),
     Command(
         name="resume",
         summary="go on with a frame that paused, failed or was interrupted",
         usage="%flujo resume [FRAME] [--with EXPR] [--keep]; or %%flujo resume: the answer below",
-        example="%flujo resume f1 --with True",
+        example="%flujo resume f0 --with True",
         handler=resume,
         options=(
             Option(("--with",), "the answer: a Python expression, evaluated once", "EXPR"),
@@ -68,6 +81,7 @@ MOVE = (
         may_have_body=True,
         word="frame",
         completes=("open frame",),
+        after=("hitl",),
     ),
     Command(
         name="fork",
@@ -78,5 +92,17 @@ MOVE = (
         options=(Option(("--as",), "the name of the new frame", "NAME"),),
         word="frame",
         completes=("frame",),
+        after=("step",),
+    ),
+    Command(
+        name="patch",
+        summary="a frame with another output, input or context; what follows it runs",
+        usage=_PATCH,
+        example='%%flujo patch f0\n{"output": ["to", "see"]}',
+        handler=patch,
+        has_body=True,
+        word="frame",
+        completes=("frame",),
+        after=("step",),
     ),
 )

@@ -17,14 +17,14 @@ from flujo_nb.errors import unknown
 from flujo_nb.front import Front
 from flujo_nb.session import Session
 from flujo_nb.sizes import size_text
-from flujo_nb.widgets.view_model import SHOWN, clipped, duration_text, short
+from flujo_nb.widgets.previews import SHOWN, clipped, duration_text, short
 
 from .command import ANY_WORDS, Command
 from .look import shown_of
 
 _USAGE = (
     "%flujo session [new | list [SESSION] | use SESSION] [--context MODEL] [--init EXPR] "
-    "[--resources EXPR]"
+    "[--resources EXPR] [--max-concurrency N]"
 )
 _WORDS = ("new", "list", "use")
 
@@ -64,7 +64,10 @@ def _configuring(front: Front, parsed: Parsed) -> Callable[[Session], None]:
             f"found {short(model, 40)}"
         )
     resources = _evaluated(front, parsed, "--resources")
-    return lambda one: one.configure(context=model, init=init, resources=resources)
+    most = parsed.values.get("--max-concurrency")
+    return lambda one: one.configure(
+        context=model, init=init, resources=resources, max_concurrency=most
+    )
 
 
 def _evaluated(front: Front, parsed: Parsed, option: str) -> object:
@@ -80,10 +83,11 @@ def _is_model(value: object) -> TypeGuard[type[BaseModel] | BaseModel]:
 
 def _shown(front: Front) -> View:
     kept = front.session
-    context, resources = kept.initial_context, kept.resources
+    context, resources, most = kept.initial_context, kept.resources, kept.slots.most
     rows = [
         ("context", "none" if context is None else short(context)),
         ("resources", "none" if resources is None else type(resources).__name__),
+        ("attempts", f"{'any number' if most is None else f'at most {most}'} in flight"),
         ("kept", front.sessions.kept),
     ]
     store = front.sessions.store
@@ -168,14 +172,21 @@ SETTINGS = (
         name="session",
         summary="what new lines start with; where it is kept; new, list, use",
         usage=_USAGE,
-        example="%flujo session --context PipelineContext --init {'initial_prompt': 'hello'}",
+        example=(
+            "from flujo_nb import PipelineContext\n\n"
+            "%flujo session --context PipelineContext --init {'initial_prompt': 'hello'}"
+        ),
         handler=session,
         options=(
             Option(("--context",), "a pydantic model of yours, by its name", "MODEL"),
             Option(("--init",), "the values that it starts with: a dict or an instance", "EXPR"),
             Option(("--resources",), "clients, models, connections: for steps, not saved", "EXPR"),
+            Option(
+                ("--max-concurrency",), "attempts in flight at most, over all runs; or none", "N"
+            ),
         ),
         word=ANY_WORDS,
         completes=("session",),
+        after=(),
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -16,15 +17,20 @@ from flujo_nb.engine.steps import Node, name_of
 from flujo_nb.engine.user_code import Raised, caught_inline
 from flujo_nb.front import Front
 from flujo_nb.head import last_of, line_of
+from flujo_nb.patching import is_patched
 from flujo_nb.session import Session
 from flujo_nb.targets import all_nodes, is_stand_in
-from flujo_nb.widgets.view_model import clipped, short
+from flujo_nb.widgets.previews import clipped, short
 
 from .command import Command, only_word
 
 _REPLAY = "%flujo replay FRAME|SESSION [--strict]"
 _NAMES = 8
+STALE = 50
+"""How many stale frames are listed, the newest first."""
+
 _DECIDED = 12
+_PATCH = 300
 
 
 async def why(front: Front, parsed: Parsed, body: str) -> View:
@@ -63,6 +69,9 @@ def _lineage(session: Session, record: FrameRecord) -> Iterator[tuple[str, str]]
     line = [f"{one.id} {one.name}" for one in line_of(entry, session.entries)]
     more = [] if len(line) <= _NAMES else [f"… {len(line) - _NAMES} more"]
     yield "line", " ← ".join([*line[:_NAMES], *more])
+    because = session.staleness.why(entry)
+    if because is not None:
+        yield "stale", because
     yield from (("note", note) for note in entry.notes)
 
 
@@ -111,13 +120,16 @@ def _decisions(session: Session, record: FrameRecord) -> Iterator[str]:
 
 def _kept(session: Session, record: FrameRecord) -> Iterator[tuple[str, str]]:
     entry = session.entry_of(record.id)
+    changed = entry.command.patch
+    if changed is not None and is_patched(record, entry.command):
+        yield "patched", f"{entry.command.forks}, with {short(json.loads(changed), _PATCH)}"
     if record.id != entry.id:  # what follows is told of the command's frame
         if record.absent is not None:
             yield "not here", record.absent
         return
     if entry.command.resumes is not None:
         yield "resumed", f"it went on with {entry.command.resumes}: what had finished there stands"
-    if entry.command.forks is not None:
+    if entry.command.forks is not None and changed is None:
         yield "forked", f"from {entry.command.forks}"
     for later in session.entries:
         if later.command.resumes == entry.id:
@@ -158,6 +170,27 @@ async def replay(front: Front, parsed: Parsed, body: str) -> View:
     return table_view(title, ("frame", "name", "status", "frames"), rows, (f"%flujo why {last}",))
 
 
+async def stale(front: Front, parsed: Parsed, body: str) -> View:
+    """The frames that are out of date. Nothing is run."""
+    session = front.session
+    found = session.staleness.all()
+    if not found:
+        return table_view("nothing is stale", (), (), ("%flujo frames",))
+    on_line = {one.id for one in session.line()}
+    rows = [
+        (one.id, one.name, why, "on HEAD's line" if one.id in on_line else "")
+        for one in reversed(session.entries)
+        if (why := found.get(one.id)) is not None
+    ]
+    more = [("…", "", f"{len(rows) - STALE} more", "")] if len(rows) > STALE else []
+    count = f"{len(rows)} stale frame{'' if len(rows) == 1 else 's'}"
+    first = next((one for one in session.entries if one.id in on_line and one.id in found), None)
+    following = [f"%flujo show {rows[0][0]}"]
+    if first is not None:
+        following = [f"run the cell of {first.name} again", f"%flujo why {first.id}"]
+    return table_view(count, ("frame", "name", "because", ""), [*rows[:STALE], *more], following)
+
+
 TRUST = (
     Command(
         name="why",
@@ -167,6 +200,15 @@ TRUST = (
         handler=why,
         word="frame",
         completes=("frame",),
+        after=("step",),
+    ),
+    Command(
+        name="stale",
+        summary="the frames that are out of date, and why; nothing runs",
+        usage="%flujo stale",
+        example="%flujo stale",
+        handler=stale,
+        after=("step",),
     ),
     Command(
         name="replay",
@@ -177,5 +219,6 @@ TRUST = (
         options=(Option(("--strict",), "run the steps that are declared pure, and compare"),),
         word="frame or session",
         completes=("frame",),
+        after=("step",),
     ),
 )

@@ -21,8 +21,11 @@ from pydantic_ai import (
     UnexpectedModelBehavior,
 )
 from pydantic_ai.agent import WrapperAgent
-from pydantic_ai.messages import ModelMessagesTypeAdapter, ToolCallPart
+from pydantic_ai.messages import ModelMessagesTypeAdapter, ModelResponse, TextPart, ToolCallPart
+from pydantic_ai.models.fallback import FallbackModel
+from pydantic_ai.models.function import FunctionModel
 from pydantic_ai.models.test import TestModel
+from pydantic_ai.models.wrapper import WrapperModel
 
 from flujo_nb.adapters.pydantic_ai import adapted
 from flujo_nb.engine.errors import StepExited, StepInterrupted, TypeMismatchError
@@ -365,3 +368,29 @@ def test_a_stream_that_is_left_ends_the_run_and_books_it(wait: Wait) -> None:
 
     assert wait(main()) == "one"
     assert meter.used.tokens > 0
+
+
+def test_a_model_that_cannot_stream_gives_its_whole_answer(wait: Wait) -> None:
+    async def only(messages: Any, info: Any) -> ModelResponse:
+        return ModelResponse(parts=[TextPart("whole")])
+
+    model = FunctionModel(only)
+    for one in (model, WrapperModel(model), FallbackModel(TestModel(), model)):
+        (metered,) = wait(streamed(Agent(one)))
+        assert metered.output in ("whole", "success (no tool calls)")
+    assert len(wait(streamed(Agent(WrapperModel(TestModel()))))) > 1
+
+
+@BOTH_WAYS
+def test_what_each_answer_used_is_told_while_the_run_goes_on(wait: Wait, how: str) -> None:
+    meter, told = Meter(), []
+    agent = Agent(Scripted(ToolCallPart("look", {}), "done").model)
+
+    @agent.tool_plain
+    def look() -> str:
+        told.append(meter.used)
+        return "here"
+
+    metered = wait(run_or_streamed(how, agent, meter=meter))
+    (after_one,) = told
+    assert 0 < after_one.tokens < metered.usage.tokens

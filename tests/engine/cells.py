@@ -10,7 +10,9 @@ from flujo_nb.engine.steps import Step
 HEAD = """
 import dataclasses, enum, functools, json, math
 from typing import Annotated
-from pydantic import BaseModel, Field, PrivateAttr, field_validator, model_validator
+from pydantic import BaseModel, Field, PrivateAttr
+from pydantic import field_serializer, field_validator, model_validator
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 """
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import functools
 import inspect
 import json
+import pathlib
 import sys
+from asyncio import base_events
 from pathlib import Path
 from types import CodeType, ModuleType
 
@@ -65,18 +68,51 @@ def functions_in(tree: ast.Module | str) -> list[CodeType]:
     return [one for one in codes if one.co_flags & inspect.CO_OPTIMIZED]  # no bodies of classes
 
 
-@pytest.mark.parametrize("module", [ast, code_facts, functools, json, pydantic.fields, steps])
-def test_neither_comments_nor_docstrings_count(module: ModuleType) -> None:
+MODULES = [
+    *(argparse, ast, base_events, code_facts, functools, inspect, json, pathlib),
+    *(pydantic.fields, steps),
+]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_neither_comments_nor_docstrings_nor_how_lines_are_broken_count(
+    module: ModuleType,
+) -> None:
     """Shown on real modules: every function in them."""
     source = Path(module.__file__ or "").read_text(encoding="utf-8")
     before = functions_in(source)
-    for changed in (functions_in(moved(source)), functions_in(undocumented(source))):
+    rewritten = ast.unparse(ast.parse(source))
+    for tree in (moved(source), undocumented(source), rewritten):
+        changed = functions_in(tree)
         differ = [
             one.co_qualname
             for one, other in zip(before, changed, strict=True)
             if facts_of(one).digest != facts_of(other).digest
         ]
         assert differ == []
+
+
+FLOWS = [
+    "def work(x):\n  while True: pass",
+    "def work(x):\n  while x: pass",
+    "def work(x):\n  while x: continue",
+    "def work(x):\n  while x: break",
+    "def work(x):\n  for y in x: pass",
+    "def work(x):\n  if x: pass\n  else: return 1",
+    "def work(x):\n  if not x: pass\n  else: return 1",
+    "def work(x):\n  try: x()\n  finally: pass",
+    "def work(x):\n  try: x()\n  except ValueError: pass",
+    "def work(x):\n  try: x()\n  except ValueError: raise",
+    "def work(x):\n  return x and x.a or x.b",
+    "def work(x):\n  return x and (x.a or x.b)",
+    "def work(x):\n  return (x or x.a) and x.b",
+    "def work(x):\n  return x or x.a and x.b",
+]
+
+
+def test_where_control_goes_counts() -> None:
+    codes = [functions_in(one)[0] for one in FLOWS]
+    assert len({facts_of(one).digest for one in codes}) == len(FLOWS)
 
 
 @pytest.mark.parametrize(

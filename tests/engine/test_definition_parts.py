@@ -20,6 +20,14 @@ SAME = {
         "def rate(): return 2\ndef work(x): return x.rate",
     ),
     "name": ("def work(x): return x", "def other(x): return x\nwork = other"),
+    "a hint that is no code": (
+        "def work(x: 'a number'): return x",
+        "number = 1\ndef work(x: 'a number'): return x",
+    ),
+    "a global that it assigns": (
+        "def help(): return n\ndef work(x):\n global n\n n = x\n return help()",
+        "n = 1\ndef help(): return n\ndef work(x):\n global n\n n = x\n return help()",
+    ),
 }
 
 
@@ -30,6 +38,14 @@ def test_what_a_step_does_not_do_does_not_count(before: str, after: str) -> None
 
 MODEL = "class M(BaseModel):\n  {}\ndef work(x): return M"
 DATA = "@dataclasses.dataclass\nclass D:\n  {}\ndef work(x): return D"
+PYDANTIC_DATA = f"@pydantic_dataclass\n{DATA.partition(chr(10))[2]}"
+BY_TYPE = """
+class K:
+  @functools.singledispatchmethod
+  def m(self, x): return 1
+  @m.register
+  def _(self, {}): return 2
+"""
 ENUM = "class E(enum.Enum):\n  {}\ndef work(x): return E"
 PLAIN = "{}\ndef work(x): return K().m()"
 FROZEN_DATA = """
@@ -152,6 +168,40 @@ DIFFERENT = {
     "a dataclass's factory": (
         DATA.format("n: list = dataclasses.field(default_factory=lambda: [1])"),
         DATA.format("n: list = dataclasses.field(default_factory=lambda: [2])"),
+    ),
+    "a pydantic dataclass's rule": (
+        PYDANTIC_DATA.format("n: int = Field(1, gt=1)"),
+        PYDANTIC_DATA.format("n: int = Field(1, gt=2)"),
+    ),
+    "a serializer's moment": (
+        MODEL.format("n: int\n  @field_serializer('n')\n  def s(self, n): return n"),
+        MODEL.format(
+            "n: int\n  @field_serializer('n', when_used='json')\n  def s(self, n): return n"
+        ),
+    ),
+    "a metaclass": (
+        PLAIN.format("class Meta(type):\n  n = 1\nclass K(metaclass=Meta): pass"),
+        PLAIN.format("class Meta(type):\n  n = 2\nclass K(metaclass=Meta): pass"),
+    ),
+    "a partial method": (
+        PLAIN.format("class K:\n  m = functools.partialmethod(print, 1)"),
+        PLAIN.format("class K:\n  m = functools.partialmethod(print, 2)"),
+    ),
+    "a method for a type": (
+        PLAIN.format(BY_TYPE.format("x: int")),
+        PLAIN.format(BY_TYPE.format("x: str")),
+    ),
+    "a method of a library": (
+        PLAIN.format("class K:\n  m = str.upper"),
+        PLAIN.format("class K:\n  m = str.lower"),
+    ),
+    "what patterns match": (
+        PLAIN.format("class K:\n  __match_args__ = ('a',)"),
+        PLAIN.format("class K:\n  __match_args__ = ('b',)"),
+    ),
+    "a class that a text names": (
+        "class K:\n  n = 1\ndef work(x: list[K]): return x",
+        "class K:\n  n = 2\ndef work(x: list[K]): return x",
     ),
     "an enum's value": (ENUM.format("RED = 1"), ENUM.format("RED = 2")),
     "an enum's method": (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
+from dataclasses import replace
 
 import pytest
 
@@ -133,3 +134,42 @@ def test_a_share_that_overran_is_booked_as_it_was() -> None:
     assert isinstance(share.reserve(FREE), Refused)
     share.close()
     assert (whole.reserved, whole.spent) == (FREE, Usage(tokens=9))
+
+
+def test_what_an_attempt_in_flight_used_is_known_where_somebody_watches() -> None:
+    frame = make_execution_frame(echo)
+    part = Quota(parent=frame.quota)
+    frame.quota.in_flight = set()
+    watched = replace(frame, quota=Quota(parent=frame.quota))
+    unwatched = replace(frame, quota=part)
+    with (
+        QuotaManager().attempt(watched) as attempt,
+        QuotaManager().attempt(unwatched) as other,
+    ):
+        attempt.used = other.used = FIVE
+        assert (frame.quota.so_far, frame.quota.spent) == (FIVE, FREE)
+    assert (frame.quota.so_far, frame.quota.spent) == (FIVE + FIVE, FIVE + FIVE)
+    assert frame.quota.in_flight == set()
+
+
+def test_an_attempt_that_fails_is_in_flight_no_more() -> None:
+    frame = make_execution_frame(echo)
+    frame.quota.in_flight = set()
+
+    def fails() -> None:
+        with QuotaManager().attempt(frame) as attempt:
+            attempt.used = FIVE
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        fails()
+    assert (frame.quota.so_far, frame.quota.in_flight) == (FIVE, set())
+
+
+def test_what_is_said_in_flight_and_is_no_usage_is_not_counted() -> None:
+    frame = make_execution_frame(echo)
+    frame.quota.in_flight = set()
+    with QuotaManager().attempt(frame) as attempt:
+        attempt.used = "many"  # type: ignore[assignment]  # as user code may
+        assert frame.quota.so_far == FREE
+        attempt.used = FREE

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from flujo_nb.engine.errors import NoSuchRun
+from flujo_nb.engine.outcomes import Success
 from flujo_nb.engine.path import FramePath
 from flujo_nb.engine.recorded_run import Begun, Persist, RecordedRun
 from flujo_nb.engine.store.codec import Codec
@@ -185,7 +186,9 @@ def outcome_at(recorded: RecordedRun, path: str) -> object:
 
 def test_a_fork_knows_its_patch_and_what_its_source_had(wait: Wait) -> None:
     fork = read(forked(wait), "f")
-    assert fork.patch_at(at("c")) == {"data": 5}
+    patch: Any = fork.patch_at(at("c"))
+    assert patch.changes == {"data": 5}
+    assert isinstance(patch.before, Success)
     assert fork.patch_at(at("d")) is None
     before: Any = fork.outcome_in_source(at("b"))
     assert before.output == 2

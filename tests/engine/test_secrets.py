@@ -68,6 +68,28 @@ HARMLESS = [
 ]
 
 
+CUT = [
+    "github_pat_" + letters(20) + "...",
+    "'github_pat_" + letters(14) + "..." + letters(24) + "'",
+    "ghp_" + letters(27) + "…",
+    "hf_" + letters(28) + "…",
+    "AIza" + letters(27) + "…",
+    "eyJ" + letters(41) + "...",
+    "eyJ" + letters(20) + ".eyJ" + letters(9) + "...",
+    "eyJ" + letters(20) + ".eyJ...",
+    "eyJ" + letters(20) + ".eyJ" + letters(20) + "....",
+    "eyJ" + letters(20) + ".eyJ" + letters(20) + "." + letters(5) + "…",
+]
+"""As pandas, polars and pydantic show the beginning of a long text."""
+
+
+@pytest.mark.parametrize("text", CUT)
+def test_the_beginning_of_a_secret_is_known_where_it_was_cut(text: str) -> None:
+    assert looks_like(f"0    {text}\nName: x") is not None
+    assert any(sign in text for sign in SIGNS)
+    assert looks_like(text.replace("...", " ").replace("…", " ")) is None
+
+
 class Account(BaseModel):
     name: str
     api_key: SecretStr

@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import BaseModel
 
@@ -88,6 +89,9 @@ def test_what_cannot_be_copied_says_so() -> None:
         (Item(name="a"), Item(name="b")),
         (Item(name="a", tags=["x"]), Item(name="a")),
         (WithoutBool(), WithoutBool()),
+        (ValueError("a"), ValueError("b")),
+        (lambda: 1, lambda: 2),
+        (np.int64(1), np.int64(2)),
         (None, 0),
     ],
 )
@@ -105,6 +109,8 @@ def test_different_values_differ(left: object, right: object) -> None:
         ({1, 2}, {2, 1}),
         (Item(name="a", tags=["x"]), Item(name="a", tags=["x"])),
         (Node([]), Node([])),
+        (np.int64(1), np.int64(1)),
+        (np.datetime64("2026-01-01"), np.datetime64("2026-01-01")),
     ],
 )
 def test_equal_values_are_equal(left: object, right: object) -> None:

@@ -38,6 +38,18 @@ print(json.dumps({
     "users": [engine.WHOSE, widgets.WHOSE],
 }))
 """
+# What Jupyter does with the kernelspec, and what its first cell finds.
+FIRST_CELL = """
+import sys
+from jupyter_client.manager import start_new_kernel
+manager, client = start_new_kernel(kernel_name="flujo")
+try:
+    cell = "%flujo\\nimport sys\\nprint(sys.executable)"
+    assert client.execute_interactive(cell, timeout=60)["content"]["status"] == "ok"
+finally:
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+"""
 
 
 def run(*command: str | Path, cwd: Path, **environment: str) -> str:
@@ -90,6 +102,13 @@ def install(python: Path, *what: str | Path, cwd: Path) -> None:
     run(*pip, "-qq", *alone, *what, cwd=cwd)
 
 
+def kernels(python: Path, cwd: Path) -> dict[str, str]:
+    """The program of each kernel that Jupyter lists in an environment."""
+    words = ("-m", "jupyter_client.kernelspecapp", "list", "--json")
+    listed = json.loads(run(python, *words, cwd=cwd, JUPYTER_DATA_DIR=str(cwd / "nothing")))
+    return {name: one["spec"]["argv"][0] for name, one in listed["kernelspecs"].items()}
+
+
 def check(python: Path, user_folder: Path, home: Path, **environment: str) -> None:
     """All our code comes from one place, and the user's modules are the user's."""
     found = json.loads(run(python, "-c", WHERE, cwd=user_folder, **environment))
@@ -102,6 +121,11 @@ def test_editable(mode: str, source: Path, python: Path, user_folder: Path) -> N
     settings = () if mode == "default" else ("--config-settings", f"editable_mode={mode}")
     install(python, *settings, "-e", source, cwd=source)
     check(python, user_folder, source)
+    assert "flujo" not in kernels(python, user_folder)  # no editable installation carries files
+    run(python.with_name("flujo-nb"), "install", cwd=user_folder)
+    assert kernels(python, user_folder)["flujo"] == str(python)
+    run(python.with_name("flujo-nb"), "uninstall", cwd=user_folder)
+    assert "flujo" not in kernels(python, user_folder)
 
 
 def test_uninstalled_clone(source: Path, python: Path, user_folder: Path) -> None:
@@ -113,8 +137,18 @@ def test_wheel(source: Path, python: Path, user_folder: Path, tmp_path: Path) ->
     run(*build, source, cwd=source)
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {"flujo_nb"}
-    assert {"flujo_nb/py.typed", "flujo_nb/engine/frame.py"} <= set(names)
+    data, spec = (
+        f"{wheel.name.removesuffix('-py3-none-any.whl')}.data",
+        "share/jupyter/kernels/flujo",
+    )
+    assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {
+        "flujo_nb",
+        data,
+    }
+    assert {"flujo_nb/py.typed", "flujo_nb/engine/frame.py", "flujo_nb/kernel.json"} <= set(names)
+    assert [name for name in names if name.startswith(data)] == [
+        f"{data}/data/{spec}/{name}" for name in ("kernel.json", "logo-svg.svg")
+    ]
     assert any(name.endswith("/LICENSE") for name in names)
 
     install(python, wheel, cwd=tmp_path)
@@ -127,6 +161,14 @@ def test_wheel(source: Path, python: Path, user_folder: Path, tmp_path: Path) ->
         f"import flujo_nb\nassert flujo_nb.__file__.startswith({str(python.parents[1])!r})",
     )
     run_cells(python, user_folder, cells)
+
+    folder = python.parents[1] / spec
+    assert kernels(python, user_folder)["flujo"] == "python"  # Jupyter puts its own there
+    assert run(python, "-c", FIRST_CELL, cwd=user_folder).splitlines()[-1] == str(python)
+    pip = (sys.executable, "-m", "pip", "--python", python, "uninstall", "--yes")
+    run(*pip, "flujo-nb", cwd=tmp_path)
+    assert not folder.exists()
+    assert "flujo" not in kernels(python, user_folder)
 
 
 def run_cells(python: Path, folder: Path, cells: tuple[str, ...]) -> None:

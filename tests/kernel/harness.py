@@ -84,11 +84,16 @@ class Cell:
 
 
 class Kernel:
-    """An ipykernel in a process of its own, with this interpreter, working in ``folder``."""
+    """An ipykernel in a process of its own, working in ``folder``.
 
-    def __init__(self, folder: Path) -> None:
+    ``spec`` says how it is started; if not given, with this interpreter. ``stderr`` is all that
+    it has written there, whatever cell it belongs to.
+    """
+
+    def __init__(self, folder: Path, spec: KernelSpec | None = None) -> None:
+        self.stderr = ""
         self._manager = KernelManager()
-        self._manager._kernel_spec = KernelSpec(
+        self._manager._kernel_spec = spec or KernelSpec(
             argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
             language="python",
         )
@@ -184,9 +189,11 @@ class Kernel:
 
     def _take(self, message: Mapping[str, Any]) -> None:
         cell = self._cells.get(message["parent_header"].get("msg_id", ""))
+        kind, content = message["msg_type"], message["content"]
+        if kind == "stream" and content["name"] == "stderr":
+            self.stderr += content["text"]
         if cell is None:
             return
-        kind, content = message["msg_type"], message["content"]
         if kind == "status":
             cell.idle = content["execution_state"] == "idle"
         elif kind in {"stream", "display_data", "execute_result", "update_display_data"}:

@@ -59,6 +59,7 @@ HEADS = [
     "%%toy body\n",
     "# one\n\n#| two\n%%toy body\n",
     "\n\n%%toy body\n",
+    "%%toy body\n\n    \n",
     "%%time\n%%toy body\n",
 ]
 
@@ -80,7 +81,7 @@ def test_an_error_of_the_body_has_the_line_of_the_cell(
 
 
 @pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("line", ["def f(:", "return 1", "1 1", "  x = 1"])
+@pytest.mark.parametrize("line", ["def f(:", "return 1", "1 1", "  x = 1", "[%toy echo 1]"])
 def test_a_body_that_does_not_compile_is_not_run(kernel: Kernel, head: str, line: str) -> None:
     kernel.check("ran = False")
     code = f"{head}ran = True\n\n{line}"

@@ -5,16 +5,13 @@ A program of its own: an audit hook cannot be removed, and slows down whatever r
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from IPython.core.error import UsageError
 
 from flujo_nb.command_line import parse
 from flujo_nb.commands import COMMANDS
+from tests.properties.watch import Watch
 
 ACTS = frozenset(
     {"compile", "exec", "import", "open", "os.system", "subprocess.Popen", "object.__getattr__"}
@@ -36,30 +33,7 @@ pieces = st.sampled_from(
 lines = st.text() | st.lists(pieces | st.text(max_size=3)).map("".join)
 
 
-class Watch:
-    """An audit hook, which cannot be removed, that listens while it is told to."""
-
-    def __init__(self) -> None:
-        self.seen: list[str] = []
-        self.listening = False
-        sys.addaudithook(self)
-
-    def __call__(self, event: str, arguments: tuple[object, ...]) -> None:
-        if self.listening and event in ACTS:
-            self.seen.append(event)
-
-    @contextmanager
-    def nothing_happens(self) -> Iterator[None]:
-        self.seen.clear()
-        self.listening = True
-        try:
-            yield
-        finally:
-            self.listening = False
-        assert self.seen == []
-
-
-watch = Watch()
+watch = Watch(lambda event, arguments: event if event in ACTS else None)
 
 
 @given(commands, lines)

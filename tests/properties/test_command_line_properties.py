@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 from IPython.core.error import UsageError
 
 from flujo_nb.command_line import parse, tokens_of
+from tests.house.tree import ROOT
 
-AUDITED = Path(__file__).with_name("audited_command_line.py")
 lines = st.text() | st.lists(st.sampled_from([*"'\"()[]{}\\ \t=-$!%>"]) | st.text(max_size=3)).map(
     "".join
 )
 
 
 def test_parsing_evaluates_nothing() -> None:
-    done = subprocess.run(
-        [sys.executable, str(AUDITED)], capture_output=True, text=True, check=False
-    )
+    program = [sys.executable, "-m", "tests.properties.audited_command_line"]
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stderr == ""
     assert done.stdout == "nothing was evaluated\n"
 

@@ -1,0 +1,1 @@
+"""Sessions and pipelines written into files."""
