@@ -18,9 +18,10 @@ from .awaiting import guarded, run_bridged
 from .border import copied
 from .commands.look import status_view
 from .display import FrameCard, View
-from .errors import unknown
+from .errors import safely_told, unknown
 from .front import Front
 from .head import Given, Request
+from .html import safe
 from .patching import changes_of
 
 _NOT_GIVEN = object()
@@ -36,7 +37,7 @@ class Frames(Mapping[str, FrameCard]):
         try:
             return self._front.card(frame_id)
         except UsageError as error:
-            raise KeyError(str(error)) from None
+            raise KeyError(safe(str(error))) from None
 
     def __iter__(self) -> Iterator[str]:
         return (entry.id for entry in self._front.session.entries)
@@ -53,7 +54,11 @@ class Pending(Coroutine[object, None, FrameCard]):
 
     @cached_property
     def _begun(self) -> Coroutine[object, None, FrameCard]:
-        return self._run()
+        return self._told()
+
+    async def _told(self) -> FrameCard:
+        with safely_told():
+            return await self._run()
 
     def __await__(self) -> Generator[object, None, FrameCard]:
         return self._begun.__await__()
@@ -111,7 +116,8 @@ class SessionApi:
                     return copied(record.output).value
                 if record.name != name:
                     names.append(record.name)
-        raise KeyError(str(unknown("output of a step called", name, dict.fromkeys(names))))
+        error = unknown("output of a step called", name, dict.fromkeys(names))
+        raise KeyError(safe(str(error)))
 
     def run(
         self,
@@ -133,6 +139,7 @@ class SessionApi:
 
         return Pending(run)
 
+    @safely_told()
     def run_sync(
         self,
         target: str | Node | Callable[..., object],
@@ -157,6 +164,7 @@ class SessionApi:
         """Run a frame's command again, or from a frame inside it on; see ``%flujo fork``."""
         return Pending(lambda: guarded(lambda: going_on.fork(self._front, frame, name)))
 
+    @safely_told()
     def patch(
         self,
         frame: str,
@@ -174,12 +182,14 @@ class SessionApi:
         changes = changes_of(given)
         return Pending(lambda: guarded(lambda: going_on.patch(self._front, frame, changes)))
 
+    @safely_told()
     def diff(self, frame: str, other: str | None = None) -> View:
         """What differs between two frames, or between one and HEAD; see ``%flujo diff``."""
         from .diffs.comparing import compared  # noqa: PLC0415  # not loaded before it is asked for
 
         return compared(self._front, frame, other)
 
+    @safely_told()
     def configure(
         self,
         *,

@@ -23,10 +23,10 @@ from .execute import (
     CellStarted,
     FrameLine,
     execute,
-    plain,
     report_of,
 )
 from .exit_codes import FAILED, INTERRUPTED, MISUSED, PASSED, Misuse
+from .html import plain
 from .kernel_cli import add_kernel, kernel_lines
 from .runs_cli import add_runs, runs_lines
 from .widgets.previews import duration_text

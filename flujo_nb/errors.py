@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from IPython.core.error import UsageError
 
 from flujo_nb.engine.errors import FlujoError, StepInterrupted
 from flujo_nb.engine.record import FrameRecord
+from flujo_nb.widgets.previews import veiled
 
-from .html import safe
+from .html import plain, safe
 
 _DIGEST = re.compile(r"\s*[-+ ]\s*code of \S+: [0-9a-f]{16}")
 
@@ -29,16 +31,28 @@ class TerseError(FlujoError):
 class RunError(FlujoError):
     """A run that a cell asked for did not succeed. ``record`` is what was kept of it.
 
-    The message is the whole story in a few lines. A cell shows only it, unless ``short`` is false:
-    then the traceback of the cause follows.
+    The message is the whole story in a few lines. A cell shows only it, unless ``whole`` makes the
+    lines of a traceback; no secret is shown of those.
     """
 
-    def __init__(self, record: FrameRecord, lines: list[str], *, short: bool = True) -> None:
+    def __init__(
+        self,
+        record: FrameRecord,
+        lines: list[str],
+        *,
+        whole: Callable[[BaseException], list[str]] | None = None,
+    ) -> None:
         super().__init__(safe("\n".join(lines)))
         self.record = record
-        if short:
-            told = str(self).splitlines()
-            self._render_traceback_ = lambda: told  # IPython asks the instance for it
+        self._whole = whole
+
+    def _render_traceback_(self) -> list[str]:
+        if self._whole is None:
+            return str(self).splitlines()
+        lines = self._whole(self)
+        told = plain("\n".join(lines))
+        shown = veiled(told)
+        return lines if shown == told else shown.splitlines()  # without its colours
 
 
 class StepFailed(RunError):
@@ -58,6 +72,18 @@ class RunInterrupted(StepInterrupted):
 
     def _render_traceback_(self) -> list[str]:
         return str(self).splitlines()
+
+
+@contextmanager
+def safely_told() -> Iterator[None]:
+    """Have a `UsageError` say what it quotes of the user's without secrets and controls."""
+    try:
+        yield
+    except UsageError as error:
+        told = safe(str(error))
+        if told == str(error):
+            raise
+        raise UsageError(told) from None
 
 
 def without_digests(lines: Iterable[str]) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import re
 import sys
 import tempfile
 import time
@@ -25,14 +24,13 @@ from pydantic import BaseModel
 
 from .display import FRAME_MIME
 from .engine.errors import FlujoError
-from .html import without_controls
+from .html import plain
 
 REPORT_TAG = "report"
 """The tag of the cells whose text is the notebook's result."""
 
 _ALLOWED_TAG = "raises-exception"
 _SKIPPED_TAG = "skip-execution"
-_ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _SOCKET_PATH = 90
 """What a socket's path may have on every system, with room for its number."""
 
@@ -263,11 +261,6 @@ def report_of(notebook: NotebookNode) -> str:
     cells = [cell for cell in notebook.cells if is_executed(cell) and REPORT_TAG in tags_of(cell)]
     texts = [_output_text(output) for cell in cells for output in cell.outputs]
     return "\n".join(text.strip("\n") for text in map(plain, texts) if text.strip())
-
-
-def plain(text: str) -> str:
-    """``text`` without colours and other control characters."""
-    return without_controls(_ANSI.sub("", text))
 
 
 def _stream_text(cell: NotebookNode, name: str) -> str:

@@ -268,7 +268,8 @@ class Front:
                     *kept,
                     f"  next: {mend}, or  %flujo show {record.id}",
                 ]
-                failed = StepFailed(record, lines, short=self.settings.short_errors)
+                whole = None if self.settings.short_errors else self._traceback_of
+                failed = StepFailed(record, lines, whole=whole)
                 failed.__cause__ = cause
                 return failed
             case Aborted(reason=AbortReason.INTERRUPTED):
@@ -305,6 +306,11 @@ class Front:
                     f"  next: {more}%flujo show {record.id}",
                 ]
                 return RunAborted(record, lines)
+
+    def _traceback_of(self, error: BaseException) -> list[str]:
+        """What IPython shows of an error."""
+        made = self.shell.InteractiveTB
+        return made.structured_traceback(type(error), error, error.__traceback__)
 
     def _question(self, entry: Entry) -> list[str]:
         """What a run that paused asks, and what type of answer it takes."""

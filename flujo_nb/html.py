@@ -19,6 +19,7 @@ class Html(str):
 NOTHING = Html()
 _VOID = frozenset({"img"})
 _STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -65,6 +66,11 @@ def clean(text: str) -> Html:
 def safe(text: str) -> str:
     """``text`` without control characters and secrets; one may have stood inside the other."""
     return veiled(without_controls(text))
+
+
+def plain(text: str) -> str:
+    """``text`` without colours and other control characters."""
+    return without_controls(_ANSI.sub("", text))
 
 
 def without_controls(text: str) -> str:

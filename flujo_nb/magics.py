@@ -21,9 +21,8 @@ from .cell_body import current_cell
 from .commands import COMMANDS, FAMILIES
 from .commands.help import overview_text
 from .completion import Completion
-from .errors import unknown
+from .errors import safely_told, unknown
 from .front import Front
-from .html import safe
 from .settings import Flujo
 
 NAME = "flujo"
@@ -85,13 +84,8 @@ class Extension:
 
     async def _run(self, line: str, body: str | None) -> object:
         __tracebackhide__ = True
-        try:
+        with safely_told():
             return await self._command(line, body)
-        except UsageError as error:
-            told = safe(str(error))
-            if told == str(error):
-                raise
-            raise UsageError(told) from None  # what it quotes is the user's
 
     _run.__doc__ = overview_text(FAMILIES)  # what `%flujo?` shows
 

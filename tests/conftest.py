@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cold import IS_COLD, chill
+from tests.durable import Kernels, opener
 from tests.notebook import Notebook, fresh_notebook
 
 HERE = Path(__file__).parent
@@ -66,6 +67,27 @@ def _what_was_imported_is_no_garbage() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(params=["restarted", "in memory"])
+def kernels(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Kernels]:
+    """A notebook that begins with the module's ``CELLS``, with a store and without one."""
+    restarts = request.param == "restarted"
+    made = Kernels(opener(tmp_path, monkeypatch), restarts, request.module.CELLS)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def stored(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Kernels]:
+    """The same, with a store."""
+    made = Kernels(opener(tmp_path, monkeypatch), True, request.module.CELLS)
+    yield made
+    made.close()
 
 
 @pytest.fixture(autouse=IS_COLD)

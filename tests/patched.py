@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
-from typing import Any
 
 from flujo_nb.display import FrameCard
-from tests.durable import Open
 from tests.notebook import Notebook
 
 STEPS = """\
@@ -99,40 +96,8 @@ def stop(n: int) -> int:
 
 halting = Step.loop_until("halting", two >> stop >> two, lambda n: n > 40, max_loops=9)
 """
+CELLS = [STEPS, "%flujo session --context Ctx"]
 LINE = "%flujo run write >> shout >> count -i 'tea'"
-
-
-class Kernels:
-    """A notebook that is left for a new kernel when a test says so, or that stays as it is."""
-
-    def __init__(self, open_: Open, restarts: bool) -> None:
-        self.restarts = restarts
-        self._open = open_
-        self._open_one()
-
-    def _open_one(self) -> None:
-        self._left = ExitStack()
-        self.notebook = self._left.enter_context(self._open())
-        if not self.restarts:
-            self.notebook.run("%config Flujo.store = None")
-        self.notebook.value(STEPS)
-        self.notebook.value("%flujo session --context Ctx")
-
-    def restart(self) -> Notebook:
-        if self.restarts:
-            self.close()
-            self._open_one()
-        self.ran()
-        return self.notebook
-
-    def ran(self) -> list[str]:
-        """What has run since the last time."""
-        done: Any = self.notebook.shell.user_ns["ran"]
-        found, done[:] = list(done), []
-        return found
-
-    def close(self) -> None:
-        self._left.close()
 
 
 def patch(notebook: Notebook, frame: str, **changes: object) -> FrameCard:

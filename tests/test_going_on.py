@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from IPython.core.error import UsageError
 
 from flujo_nb.errors import RunAborted, StepFailed
 from flujo_nb.replaying import NotAsRecorded
-from tests.durable import Open, opener
+from tests.durable import Kernels
 from tests.notebook import Notebook
 
 STEPS = """\
@@ -59,6 +56,7 @@ judge = Step.human_in_the_loop("judge", message_for_user="Judge", input_schema=V
 loop = Step.loop_until("loop", up >> two, lambda n: n > 20, max_loops=9)
 both = Step.parallel("both", {"a": up >> ask, "b": name})
 """
+CELLS = [STEPS]
 
 
 def ran(notebook: Notebook) -> list[str]:
@@ -67,52 +65,6 @@ def ran(notebook: Notebook) -> list[str]:
     assert isinstance(done, list)
     found, done[:] = list(done), []
     return found
-
-
-class Kernels:
-    """A notebook that is left for a new kernel in each test, or that stays as it is."""
-
-    def __init__(self, open_: Open, restarts: bool) -> None:
-        self._open = open_
-        self._restarts = restarts
-        self._context = open_()
-        self.notebook = self._context.__enter__()
-        self.restarts = restarts
-        self._begin()
-
-    def restart(self) -> Notebook:
-        """The notebook in the next kernel; without a restart, in the same."""
-        if self._restarts:
-            self.close()
-            self._context = self._open()
-            self.notebook = self._context.__enter__()
-            self._begin()
-        ran(self.notebook)
-        return self.notebook
-
-    def _begin(self) -> None:
-        if not self._restarts:
-            self.notebook.run("%config Flujo.store = None")
-        self.notebook.value(STEPS)
-
-    def close(self) -> None:
-        self._context.__exit__(None, None, None)
-
-
-@pytest.fixture(params=["restarted", "in memory"])
-def kernels(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Kernels]:
-    made = Kernels(opener(tmp_path, monkeypatch), request.param == "restarted")
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernels]:
-    made = Kernels(opener(tmp_path, monkeypatch), restarts=True)
-    yield made
-    made.close()
 
 
 def test_an_answer_lets_the_run_go_on_from_its_question(kernels: Kernels) -> None:

@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
 from flujo_nb.errors import RunAborted, StepFailed
-from tests.durable import opener
-from tests.patched import EITHER, LINE, STOPPING, Kernels, patch
-
-
-@pytest.fixture(params=["restarted", "in memory"])
-def kernels(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Kernels]:
-    made = Kernels(opener(tmp_path, monkeypatch), request.param == "restarted")
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernels]:
-    made = Kernels(opener(tmp_path, monkeypatch), restarts=True)
-    yield made
-    made.close()
-
+from tests.durable import Kernels
+from tests.patched import (
+    CELLS,  # noqa: F401  # the fixtures begin with them
+    EITHER,
+    LINE,
+    STOPPING,
+    patch,
+)
 
 # What a patch makes.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +11,14 @@ from IPython.core.error import UsageError
 
 from flujo_nb.errors import RunAborted
 from flujo_nb.replaying import NotAsRecorded
-from tests.durable import opener
+from tests.durable import Kernels
 from tests.engine.durable import KEY
 from tests.notebook import fresh_notebook
-from tests.patched import LINE, Kernels, patch
-
-
-@pytest.fixture(params=["restarted", "in memory"])
-def kernels(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Kernels]:
-    made = Kernels(opener(tmp_path, monkeypatch), request.param == "restarted")
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernels]:
-    made = Kernels(opener(tmp_path, monkeypatch), restarts=True)
-    yield made
-    made.close()
-
+from tests.patched import (
+    CELLS,  # noqa: F401  # the fixtures begin with them
+    LINE,
+    patch,
+)
 
 # What is told.
 
@@ -207,7 +193,7 @@ def test_a_secret_is_not_patched_in(kernels: Kernels, tmp_path: Path, frame: str
     kernels.close()
     found = [path for path in tmp_path.rglob("*.db*") if KEY.encode() in path.read_bytes()]
     assert found == []
-    kernels._open_one()
+    kernels.start()
 
 
 # In Python.

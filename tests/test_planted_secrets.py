@@ -21,6 +21,7 @@ from flujo_nb.engine.store.secrets import looks_like
 from flujo_nb.exit_codes import PASSED
 from tests.commands_table import AFTER_A_RESTART, all_shown
 from tests.durable import opener
+from tests.full_session import FILLING, fill
 from tests.notebook import fresh_notebook
 from tests.planted import SECRETS, found_in
 from tests.shown import Shown, shown_by
@@ -177,3 +178,46 @@ def test_no_value_of_a_secret_field_is_shown_logged_stored_or_exported(
     printed = capsys.readouterr()
     assert found_in(printed.out + printed.err + caplog.text, PASSWORD) is None
     assert files_with(tmp_path, PASSWORD) == []
+
+
+@pytest.mark.parametrize("colors", ["nocolor", "linux", "neutral"])
+def test_a_whole_traceback_shows_no_secret(colors: str) -> None:
+    with fresh_notebook() as notebook:
+        notebook.run(f"%colors {colors}\n%config Flujo.short_errors = False")
+        for secret in SECRETS:
+            body = f"key = {secret!r}\ndef fails(x): raise OSError(key) from KeyError({secret!r})"
+            shown = shown_by(notebook, f"%%flujo step fails -i 1\n{body}")
+            assert "Traceback" in shown.printed and "withheld" in shown.printed
+            assert leaks([shown], secret) == []
+        shown = shown_by(notebook, "%%flujo step fails -i 1\ndef fails(x): raise OSError('plain')")
+        assert ("\x1b[" in shown.printed) is (colors != "nocolor")
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "await flujo.run('missing')",
+        "flujo.run_sync('missing')",
+        "await flujo.resume()",
+        "await flujo.resume('f13')",
+        "await flujo.fork('f1/missing')",
+        "await flujo.patch('f11', output=text)",
+        "flujo.frames['f1/missing']",
+        "flujo['missing']",
+        "flujo[name + 'x']",
+        "flujo.configure(context=odd)",
+        "flujo.diff('f0', 'missing')",
+        "flujo",
+        "flujo.head",
+        "print(flujo.frames['f0'], flujo.run('missing'))",
+    ],
+)
+def test_no_secret_is_shown_by_the_python_api(cell: str) -> None:
+    with fresh_notebook() as notebook:
+        fill(notebook, SECRETS[8])
+        for one in FILLING:
+            notebook.run(one)
+        shown = shown_by(notebook, cell)
+        assert shown.raised is not None or shown.sent or shown.printed
+        assert leaks([shown], SECRETS[8]) == []
+        assert found_in(str(shown.raised), SECRETS[8]) is None

@@ -157,7 +157,11 @@ def test_a_second_press_during_the_clean_up_cuts_it(one: Interrupted, form: str)
     one.kernel.wait_for(running, "begun")
     one.kernel.interrupt()
     one.kernel.wait_for(running, "cleaning")
-    assert one.kernel.interrupted(running) < SOON_S
+    one.kernel.interrupt()
+    try:
+        one.kernel.finish(running, SOON_S)
+    except TimeoutError:  # of two signals that come at once the system delivers one
+        assert one.kernel.interrupted(running) < SOON_S
     assert one.look(before, running).cleaned == []
 
 

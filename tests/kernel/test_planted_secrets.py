@@ -44,7 +44,11 @@ def test_what_is_left_of_a_notebook_holds_no_secret(
         cells += ["%flujo session new", names, *FILLING, *SHOWING]
     path, out = tmp_path / "full.ipynb", tmp_path / "out"
     metadata = {"tags": ["raises-exception", "report"]}
-    notebook = new_notebook(cells=[new_code_cell(cell, metadata=metadata) for cell in cells])  # type: ignore[no-untyped-call]
+    made = [
+        new_code_cell(cell, metadata=metadata)  # type: ignore[no-untyped-call]
+        for cell in cells
+    ]
+    notebook = new_notebook(cells=made)  # type: ignore[no-untyped-call]
     nbformat.write(notebook, path)  # type: ignore[no-untyped-call]
 
     assert main(["run", str(path), "--output", str(out), "--html"]) == PASSED
