@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -26,6 +26,34 @@ Roots: TypeAlias = Mapping[str, object]
 
 _PART = re.compile(r"\.?([^\W\d]\w*|[0-9]+)|\[([0-9]+)\]|\[\"([^\"]*)\"\]|\['([^']*)'\]")
 _MISSING = object()
+
+
+@runtime_checkable
+class _Csv(Protocol):
+    """A table, as those of pandas are."""
+
+    def to_csv(self) -> str: ...
+
+
+@runtime_checkable
+class _WritesCsv(Protocol):
+    """A table, as those of polars are."""
+
+    def write_csv(self) -> str: ...
+
+
+@runtime_checkable
+class _Cells(Protocol):
+    """An array, as those of numpy are."""
+
+    def tolist(self) -> list[object]: ...
+
+
+@runtime_checkable
+class _Column(Protocol):
+    """A column, as those of polars are."""
+
+    def to_list(self) -> list[object]: ...
 
 
 def mentions_steps(template: JSONValue) -> bool:
@@ -170,7 +198,7 @@ def _what_is_there(path: str, before: Sequence[str], part: str, value: object, w
 
 
 def rendered(value: object) -> str:
-    """A value as text: models, mappings and lists as JSON."""
+    """A value as text: models, mappings, lists and arrays as JSON, tables as CSV, each whole."""
     if isinstance(value, str):
         return value
     if isinstance(value, BaseModel):
@@ -179,7 +207,31 @@ def rendered(value: object) -> str:
     if isinstance(value, Mapping | list | tuple):
         text = caught_inline(_as_json, value)
         return str(value) if isinstance(text, Raised) else text
-    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    cells = _cells_of(value)
+    if isinstance(cells, list):
+        text = caught_inline(_as_json, cells)
+        return str(value) if isinstance(text, Raised) else text
+    return str(value) if cells is None else cells
+
+
+def _cells_of(value: object) -> str | list[object] | None:
+    """All of a table as CSV, or of an array; their own texts leave most of a large one out."""
+    found = caught_inline(_asked_for_cells, value)
+    return found if isinstance(found, str | list) else None
+
+
+def _asked_for_cells(value: object) -> str | list[object] | None:
+    if isinstance(value, type | int | float):
+        return None
+    if isinstance(value, _Csv):
+        return value.to_csv()
+    if isinstance(value, _WritesCsv):
+        return value.write_csv()
+    if isinstance(value, _Cells):
+        return value.tolist()
+    return value.to_list() if isinstance(value, _Column) else None
 
 
 def _short(text: str) -> str:
@@ -192,4 +244,7 @@ def _as_json(value: object) -> str:
 
 def _plain(value: object) -> object:
     """What stands for a value that JSON does not know."""
-    return value.model_dump(mode="json") if isinstance(value, BaseModel) else str(value)
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    cells = _cells_of(value)
+    return str(value) if cells is None else cells

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Mapping
 from time import time
 
-from .errors import StoreError
+from .errors import StoreError, StoreFailed
 from .stores import Lease, Row, RowKind, Store
 from .usage import FREE, Usage
 from .user_code import Raised, caught
@@ -111,8 +111,11 @@ class RowWriter:
         async with self._turn:
             if self._broken is not None:
                 raise self._broken
-            if self.lease is None or not self._pending:
+            if not self._pending:
                 return
+            if self.lease is None:
+                self._broken = StoreFailed("the run was left: nothing more of it is recorded")
+                raise self._broken
             rows, self._pending = self._pending, []
             blobs, self._blobs = self._blobs, {}
             try:

@@ -153,6 +153,11 @@ class Quota:
         said: list[object] = [one.used for one in self.in_flight or ()]  # as user code said it
         return sum((used for used in said if isinstance(used, Usage)), self.spent)
 
+    def limit(self, limits: UsageLimits) -> None:
+        """Bound the budget by ``limits`` from now on, what was spent already included."""
+        self.limits = limits
+        self._look()
+
     def share(self, part: UsageEstimate) -> Quota | Refused:
         """A part of this budget for which ``part`` is set aside; `Refused` when that does not fit.
 

@@ -17,6 +17,7 @@ from flujo_nb.engine.errors import FlujoError
 from flujo_nb.engine.step_config import StepConfig
 from flujo_nb.engine.step_kinds import HumanInTheLoopStep
 from flujo_nb.engine.steps import AnyStep, Step
+from flujo_nb.engine.usage import UsageEstimate
 
 from .errors import unknown
 from .front import Front
@@ -28,6 +29,9 @@ OFFLINE = "test"
 """The model that answers without a provider, and costs nothing."""
 
 _INSTALL = "pip install 'flujo-nb[agents]'"
+_CHARACTERS = 4
+"""About so many characters of English are a token: the least that a prompt uses is reserved."""
+
 _PLAIN = {one.__name__: one for one in (str, int, float, bool, list, dict)}
 _LIST = re.compile(r"list\[(.+)\]")
 _VARIABLE = re.compile(r"`([A-Z][A-Z0-9_]+)`")
@@ -52,7 +56,8 @@ def agent_step(
         raise UsageError(f"an agent needs pydantic-ai: {_INSTALL}  ({_line(error)})") from error
     try:
         agent = Agent(found, output_type=wanted, name=name)
-        config = StepConfig(max_retries=retries)
+        estimate = UsageEstimate(tokens=len(prompt) // _CHARACTERS + 1, requests=1)
+        config = StepConfig(max_retries=retries, estimate=estimate)
         return Step(name=name, agent=agent, input=prompt, config=config)
     except (UserError, PydanticUserError, FlujoError) as error:
         raise UsageError(f"--out {output}: {_line(error)}") from error

@@ -6,7 +6,7 @@ Each is a task on the kernel's own loop. It never moves HEAD.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from time import monotonic
 
@@ -33,6 +33,7 @@ class BackgroundRun:
         self.began = monotonic()
         self.stops: str | None = None
         """Why no further frame of it is to start."""
+        self._begun = asyncio.Event()
         hooks = (*options.hooks, Hook(self._hear, (FrameStarted,)))
         self._options = replace(options, in_background=True, hooks=hooks)
         self._run: CommandRun | None = None
@@ -54,9 +55,11 @@ class BackgroundRun:
             return entry
 
         task = self._task = asyncio.get_running_loop().create_task(whole())
-        await asyncio.sleep(0)  # it takes its number, or says why it cannot be planned
-        if task.done():
-            task.result()
+        begun = asyncio.ensure_future(self._begun.wait())
+        await asyncio.wait([task, begun], return_when=asyncio.FIRST_COMPLETED)
+        begun.cancel()
+        if task.done() and not self._begun.is_set():
+            task.result()  # it says why it cannot begin
 
     @property
     def id(self) -> str:
@@ -70,7 +73,7 @@ class BackgroundRun:
 
     def cancel(self) -> None:
         """End it where it stands."""
-        if self._task is not None:
+        if self._task is not None and not self._task.get_loop().is_closed():
             self._task.cancel()
 
     async def over(self) -> bool:
@@ -80,6 +83,7 @@ class BackgroundRun:
         return self._task is None or self._task.done()
 
     def _hear(self, event: FrameStarted) -> None:
+        self._begun.set()
         if self.stops is not None:
             raise PipelineAbortSignal(self.stops)
 
@@ -89,6 +93,8 @@ class BackgroundRuns:
 
     def __init__(self) -> None:
         self._runs: list[BackgroundRun] = []
+        self._untold: list[str] = []
+        self._is_left = False
 
     async def launch(
         self, make: Make, options: RunOptions, ended: Callable[[Entry], None]
@@ -99,7 +105,9 @@ class BackgroundRuns:
 
         def is_over(run: BackgroundRun, entry: Entry | None) -> None:
             self._runs.remove(run)
-            if entry is not None:
+            if entry is not None and not self._is_left:
+                because = "" if entry.ended.feedback is None else f": {entry.ended.feedback}"
+                self._untold.append(f"{entry.id} {entry.name} {entry.status.value}{because}")
                 ended(entry)
 
         await launched.begin(make, is_over)
@@ -107,6 +115,17 @@ class BackgroundRuns:
 
     def __iter__(self) -> Iterator[BackgroundRun]:
         return iter(tuple(self._runs))
+
+    def untold(self) -> Sequence[str]:
+        """How runs ended since this was last asked, a line for each."""
+        told, self._untold = self._untold, []
+        return told
+
+    def leave(self) -> None:
+        """Cancel them all; nobody is told any more."""
+        self._is_left = True
+        for one in self:
+            one.cancel()
 
     def one(self, frame_id: str | None) -> BackgroundRun:
         """The run whose frame that is, or the only one. Raises `UsageError`."""

@@ -95,6 +95,8 @@ def checks_in(body: str) -> list[Check]:
         raise NoExpression(error.lineno or 1, error.msg) from error
     except ValueError as error:  # a text that no source can be
         raise NoExpression(1, str(error)) from error
+    except (RecursionError, MemoryError) as error:
+        raise NoExpression(1, "it is nested too deeply") from error
     if not checks:
         raise NoExpression(1, "there is nothing to check")
     return checks
@@ -105,6 +107,10 @@ def _checks(statements: Sequence[ast.stmt], body: str) -> Iterator[Check]:
         if not isinstance(one, ast.Expr):
             raise NoExpression(one.lineno, f"{_first_line(one)} is no expression")
         whole = one.value
+        if isinstance(whole, ast.Tuple) and whole.elts:
+            raise NoExpression(one.lineno, "a tuple is always true: leave out the message")
+        if isinstance(whole, ast.Constant) and isinstance(whole.value, str | bytes):
+            raise NoExpression(one.lineno, f"{_first_line(one)} is a text, and checks nothing")
         sides, relations = [whole], []
         if isinstance(whole, ast.Compare):
             sides = [whole.left, *whole.comparators]

@@ -298,7 +298,7 @@ def progress_view(
 
 def text_view(text: str) -> View:
     """Lines of plain text, kept as they are."""
-    return View(text, tag("pre", text, style="margin:0;white-space:pre-wrap"))
+    return View(text, tag("pre", text, style=f"{_CODE};margin:0;white-space:pre-wrap"))
 
 
 def preview_text(preview: Preview | None) -> str:

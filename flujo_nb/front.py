@@ -41,9 +41,9 @@ from flujo_nb.widgets.view_model import CHILDREN, FrameView, budget_lines, frame
 from .asking import answer_type, example_of
 from .awaiting import Way
 from .cell_body import current_cell
-from .display import FrameCard, View, text_view
+from .display import FrameCard, text_view
 from .errors import RunAborted, RunError, RunInterrupted, StepFailed, TerseError
-from .head import NOT_SAVED, CellKey, Entry, Request
+from .head import NOT_SAVED, CellKey, Entry, Request, Start
 from .patching import is_patched
 from .reuse import reusable
 from .run_options import PLAIN, RunOptions
@@ -156,43 +156,21 @@ class Front:
         refuse = self.settings.after_failure == "refuse"
         session = await self.sessions.ready(records=True)
         start = session.start_of(request, name, refuse_after_failure=refuse)
-        if self.settings.reuse == "same" and options.uses_cache:
-            found = reusable(session, node, request.target, start)
-            if found is not None:
-                await session.reuse(found, request.cell)
-                return self.card(found.id, is_reused=True)
+        found = self.reusable(session, node, request, start, options)
+        if found is not None:
+            await session.reuse(found, request.cell)
+            return self.card(found.id, is_reused=True)
         return await self.ended(
             lambda: session.run(node, name, request, start, options).carried_out()
         )
 
-    async def run_in_background(
-        self, node: Node, name: str, request: Request, options: RunOptions
-    ) -> View:
-        """Begin to run ``node`` beside the cells that follow; what may be said of that.
-
-        Raises `UsageError` when it cannot start.
-        """
-        way = self.way()
-        if way is None or way.kind != "awaited":
-            because = "" if way is None else f" ({way.reason})"
-            raise UsageError(f"--bg needs a cell that runs on the kernel's own loop{because}")
-        session = await self.sessions.ready(records=True)
-        start = session.start_of(request, name)
-
-        def ended(entry: Entry) -> None:
-            error, session.store_error = session.store_error, None
-            self.say(background_line(entry) if error is None else str(error))
-
-        try:
-            launched = await session.background.launch(
-                lambda given: session.run(node, name, request, start, given), options, ended
-            )
-        except ConfigurationError as error:
-            raise UsageError(str(error)) from error
-        following = f"%flujo cancel {launched.id} · %flujo pause {launched.id} · %flujo"
-        return text_view(
-            f"{launched.id} {name} runs in the background   ← {start.origin}\n  next  {following}"
-        )
+    def reusable(
+        self, session: Session, node: Node, request: Request, start: Start, options: RunOptions
+    ) -> Entry | None:
+        """The recorded frame that stands for a run, where `Flujo.reuse` says that one may."""
+        if self.settings.reuse != "same" or not options.uses_cache:
+            return None
+        return reusable(session, node, request.target, start)
 
     async def ended(self, run: Callable[[], Coroutine[None, None, Entry]]) -> FrameCard:
         """The card of what ``run`` comes to. Raises as `run` does."""
@@ -260,8 +238,10 @@ class Front:
                 mend = "mend it and run the cell again"
                 if isinstance(cause, TypeMismatchError) and given_nothing(record):
                     mend = "give it an input with  -i EXPR"
+                    if self.session.head is not None and entry.command.notes:  # it ran again
+                        mend += f", or go on from {self.session.head.id} with  --on-head"
                 elif _has_finished(record.outcome):
-                    mend = f"mend it and  {_resume(record.id)}"
+                    mend = f"mend it and  {how_to_resume(record.id)}"
                 lines = [
                     f"{record.name} failed at {path}   ← {entry.origin}",
                     *user_lines(cause, self.shell),
@@ -274,7 +254,7 @@ class Front:
                 return failed
             case Aborted(reason=AbortReason.INTERRUPTED):
                 finished = _has_finished(record.outcome)
-                again = _resume(record.id) if finished else "run the cell again"
+                again = how_to_resume(record.id) if finished else "run the cell again"
                 lines = [
                     f"Interrupted: {record.name} at {path}   ← {entry.origin}",
                     *kept,
@@ -282,7 +262,7 @@ class Front:
                 ]
                 return RunInterrupted(record, lines)
             case Paused():
-                return RunAborted(record, [*self._question(entry), *kept, *_ways_to_answer(entry)])
+                return RunAborted(record, [*self._question(entry), *kept, *ways_to_answer(entry)])
             case Aborted(reason=AbortReason.HELD, error=ResumeError() as error):
                 told = str(error).partition("\nEither")[0]  # then come Python's ways
                 first, *rest = told.removesuffix(f" (at {path})").splitlines()
@@ -298,7 +278,9 @@ class Front:
                 return RunAborted(record, lines)
             case _:
                 by_quota = isinstance(end, Aborted) and end.reason is AbortReason.QUOTA
-                more = f"%flujo budget, and  {_resume(record.id)}, or  " if by_quota else ""
+                own = " --budget LIMITS" if entry.command.limits is not None else ""
+                again = f"%flujo resume {record.id}{own}"
+                more = f"%flujo budget LIMITS, then  {again}, or  " if by_quota else ""
                 lines = [
                     f"{record.name} {record.status.value} at {path}   ← {entry.origin}",
                     f"  {clipped(record.feedback or '', FEEDBACK)}",
@@ -347,15 +329,6 @@ def _budgets(session: Session, own: UsageLimits | None, record: FrameRecord) -> 
     return [*(f"{line} for this run" for line in of_run), *budget_lines(session.quota)]
 
 
-def background_line(entry: Entry) -> str:
-    """What is said when a run in the background has ended."""
-    following = f"%flujo show {entry.id}"
-    if not entry.succeeded:
-        following = f"{following} · {_resume(entry.id)}"
-    because = "" if entry.ended.feedback is None else f": {clipped(entry.ended.feedback, FEEDBACK)}"
-    return f"{entry.id} {entry.name} {entry.status.value}{because}\n  next  {following}"
-
-
 def _has_finished(outcome: StepOutcome) -> bool:
     """Whether a frame inside is finished: resuming does not run that again."""
     if isinstance(outcome, Chunk):
@@ -363,11 +336,13 @@ def _has_finished(outcome: StepOutcome) -> bool:
     return any(isinstance(one, Success) or _has_finished(one) for one in outcome.children)
 
 
-def _resume(frame_id: str) -> str:
+def how_to_resume(frame_id: str) -> str:
+    """The command that goes on with a frame."""
     return f"%flujo resume {frame_id}  (what has finished is not run again)"
 
 
-def _ways_to_answer(entry: Entry) -> list[str]:
+def ways_to_answer(entry: Entry) -> list[str]:
+    """The commands that answer a frame's question."""
     return [
         f"  next: %flujo resume {entry.id} --with EXPR, or the answer itself in a cell with",
         f"        %%flujo resume {entry.id} in its first line",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import cast
 
 from IPython.core.error import UsageError
@@ -28,14 +28,13 @@ from flujo_nb.engine.path import FramePath, Segment, SegmentKind
 from flujo_nb.engine.record import FrameRecord
 from flujo_nb.engine.results import Pause
 from flujo_nb.engine.resuming import wanted_by
-from flujo_nb.engine.step_history_tracker import StepHistoryTracker
 from flujo_nb.engine.steps import Node
-from flujo_nb.widgets.previews import clipped
+from flujo_nb.engine.usage import UsageLimits
 
 from .command_run import CommandRun
 from .display import FrameCard
 from .errors import without_digests
-from .front import Front, above_of
+from .front import Front
 from .head import Command, Entry, Given, last_of
 from .patching import (
     Changes,
@@ -46,23 +45,12 @@ from .patching import (
     patches_of,
     unused_patch,
 )
+from .questions import Text, asked_by, choose, frame_id_of, given_as, listed, value_of
 from .ran_inside import MakeAgain
+from .reuse import answer_digest, answered_before
 from .session import Session
 from .standing import left_by, standing_on
 from .targets import is_stand_in
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """An answer as it was typed: JSON, or a text where that is asked for."""
-
-    text: str
-
-
-def frame_id_of(entry: Entry, path: FramePath) -> str:
-    """The id of the frame at ``path``, inside an entry's command."""
-    inner = "/".join(map(str, path.segments[1:]))
-    return f"{entry.id}/{inner}" if inner else entry.id
 
 
 async def resume(
@@ -71,25 +59,34 @@ async def resume(
     answer: Given | Text | None,
     *,
     keep: bool = False,
+    limits: UsageLimits | None = None,
 ) -> FrameCard:
     """Go on with a frame that paused, failed or was interrupted; what finished stands.
 
     ``frame_id`` may lead to the question that ``answer`` is for (``f3/both/:a/ask``). With
-    ``keep`` what is recorded stands although its steps were edited. Raises as `Front.run` does.
+    ``keep`` what is recorded stands although its steps were edited; ``limits`` take the place of
+    those that its run had. Raises as `Front.run` does.
     """
     session = await front.sessions.ready(records=False)  # with frames it is settled
-    entry = _to_resume(session, frame_id)
+    answered = None if answer is None else answer_digest(given_as(answer))
+    if front.settings.reuse == "same":
+        before = answered_before(session, frame_id, answered)
+        if before is not None:
+            await session.reuse(before, None)
+            return front.card(before.id, is_reused=True)
+    entry = _to_resume(session, frame_id, is_answered=answer is not None)
     record = entry.record
     node = node_to_run(front, entry)
     command = _command(session, entry, node)
+    command = replace(command, answered=answered, limits=limits or command.limits)
     journal = session.keeper.journal_of(command, entry, keep=keep)
     try:
         session.keeper.check_definitions(journal, node)
-        asked = _asked(session, record, journal)
+        asked = asked_by(record, journal)
         if answer is not None:
             await _answer(session, entry, journal, asked, frame_id, answer)
         elif asked:
-            raise UsageError(f"{entry.id} waits for an answer: {_listed(entry, asked)}")
+            raise UsageError(f"{entry.id} waits for an answer: {listed(entry, asked)}")
     except (ResumeError, ValueNotSaved) as error:
         session.keeper.leave(journal)
         raise UsageError(_as_told(error, entry)) from error
@@ -147,8 +144,8 @@ async def _answer(
     frame_id: str | None,
     answer: Given | Text,
 ) -> None:
-    pause = _choose(entry, asked, frame_id)
-    value = answer.value if isinstance(answer, Given) else _value_of(answer.text, pause)
+    pause = choose(entry, asked, frame_id)
+    value = answer.value if isinstance(answer, Given) else value_of(answer.text, pause)
     wanted = wanted_by(pause)
     if wanted is None and pause.step is not None and pause.step.once:
         wanted = Verdict
@@ -156,8 +153,11 @@ async def _answer(
     await session.keeper.answered(journal, pause.path, value)
 
 
-def _to_resume(session: Session, frame_id: str | None) -> Entry:
+def _to_resume(session: Session, frame_id: str | None, *, is_answered: bool) -> Entry:
+    """The frame to go on with: an answer is for the newest question, if there is one."""
     gone_on = {one.command.resumes for one in session.entries}
+    left = [one for one in session.entries if not one.succeeded and one.id not in gone_on]
+    asked = [one for one in left if one.status is RunStatus.PAUSED]
     if frame_id is not None:
         entry = session.entry_of(frame_id)
         if entry.succeeded:
@@ -170,11 +170,12 @@ def _to_resume(session: Session, frame_id: str | None) -> Entry:
             return entry
         told = f"{entry.id} was gone on with already, by {later.id}"
         if later.succeeded:
-            raise UsageError(f"{told}, which completed; %flujo fork {later.id} runs it again")
+            waits = f"; {asked[-1].id} waits: %flujo resume {asked[-1].id}" if asked else ""
+            again = waits or f"; %flujo fork {later.id} runs it again"
+            raise UsageError(f"{told}, which completed{again}")
         raise UsageError(f"{told}: %flujo resume {later.id}")
-    for entry in reversed(session.entries):
-        if not entry.succeeded and entry.id not in gone_on:
-            return entry
+    for entry in reversed(asked if is_answered and asked else left):
+        return entry
     raise UsageError("there is no frame that paused, failed or was interrupted")
 
 
@@ -216,58 +217,10 @@ def _command(session: Session, entry: Entry, node: Node) -> Command:
         notes=(),
         resumes=entry.id,
         definitions=session.targets.definitions_in(node),
+        answered=None,
+        head=None if session.head is None else session.head.id,
+        in_background=False,
     )
-
-
-# Questions
-
-
-def _asked(session: Session, record: FrameRecord, journal: Journal) -> Sequence[Pause]:
-    """The open questions of a frame that nobody has answered."""
-    if record.status is not RunStatus.PAUSED:
-        return ()
-    pauses = StepHistoryTracker().open_pauses(record.outcome, above_of(record))
-    return [one for one in pauses if one.path not in journal.answers]
-
-
-def _choose(entry: Entry, asked: Sequence[Pause], frame_id: str | None) -> Pause:
-    inside = frame_id if frame_id is not None and "/" in frame_id else None
-    fitting = [
-        one
-        for one in asked
-        if inside is None or f"{frame_id_of(entry, one.path)}/".startswith(f"{inside}/")
-    ]
-    if len(fitting) == 1:
-        return fitting[0]
-    if not asked:
-        raise UsageError(f"{entry.id} {entry.name} asks nothing; resume it without an answer")
-    raise UsageError(f"say which question is answered: {_listed(entry, asked)}")
-
-
-def _listed(entry: Entry, asked: Sequence[Pause]) -> str:
-    told = []
-    for one in asked:
-        where = frame_id_of(entry, one.path) if len(asked) > 1 else entry.id
-        message = clipped(" ".join(one.message.split()), 80)
-        told.append(f"{message}  (%flujo resume {where} --with EXPR)")
-    return "; ".join(told)
-
-
-def _value_of(text: str, pause: Pause) -> object:
-    """An answer that was typed, as the kind that the question asks for."""
-    text = text.strip()
-    schema = pause.schema or {}
-    if schema.get("type") == "string" and not text.startswith('"'):
-        return text
-    try:
-        value: object = json.loads(text)
-    except ValueError as error:
-        if text[:1] in ("{", "["):
-            raise UsageError(
-                f"the answer is no JSON: {error}; a Python expression goes behind --with"
-            ) from error
-        return text
-    return value
 
 
 def _as_told(error: ResumeError | ValueNotSaved, entry: Entry) -> str:

@@ -82,7 +82,8 @@ class Command:
     ``resumes`` is the frame that it went on with, and ``forks`` the one whose finished frames it
     kept. ``target`` is the text of what it runs, and ``definitions`` are the names and digests of
     the steps in that; none when they could not be taken. ``limits`` are those of its own budget.
-    ``patch`` is what was changed of the frame that it forks, as JSON.
+    ``patch`` is what was changed of the frame that it forks, as JSON; ``answered`` the digest of
+    the answer with which it went on. ``head`` is where HEAD stood when it began.
     """
 
     id: str
@@ -101,6 +102,9 @@ class Command:
     definitions: tuple[tuple[str, str], ...] = ()
     limits: UsageLimits | None = None
     patch: str | None = None
+    answered: str | None = None
+    head: str | None = None
+    in_background: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,21 +273,27 @@ def refuse(start: Start, name: str, refuse_after_failure: bool) -> None:
 
 
 def failed_after(head: Entry | None, entries: Sequence[Entry]) -> Entry | None:
-    """The newest frame when it continued from ``head`` and did not succeed."""
-    if not entries:
+    """The newest frame when it stands behind ``head`` and did not succeed."""
+    newest = next((one for one in reversed(entries) if not one.command.in_background), None)
+    if newest is None or newest.succeeded or not _stands_behind(newest, head):
         return None
-    newest, stands = entries[-1], None if head is None else head.id
-    return newest if not newest.succeeded and newest.parent == stands else None
+    return newest
 
 
 def open_question(head: Entry | None, entries: Sequence[Entry]) -> Entry | None:
-    """The newest frame that continued from ``head``, paused, and was not gone on with."""
-    stands = None if head is None else head.id
+    """The newest frame behind ``head`` that paused, and was not gone on with."""
     gone_on = {one.command.resumes for one in entries}
     for one in reversed(entries):
-        if one.status is RunStatus.PAUSED and one.parent == stands and one.id not in gone_on:
+        is_asked = one.status is RunStatus.PAUSED and one.id not in gone_on
+        if is_asked and not one.command.in_background and _stands_behind(one, head):
             return one
     return None
+
+
+def _stands_behind(entry: Entry, head: Entry | None) -> bool:
+    """Whether a frame continued from ``head``, or began another line while HEAD stood there."""
+    stands = None if head is None else head.id
+    return stands == (entry.parent or entry.command.head)
 
 
 def last_of(entry: Entry, entries: Sequence[Entry]) -> Entry:

@@ -97,8 +97,10 @@ class Keeper(Protocol):
     async def moved(self, head: str) -> None:
         """Note that HEAD was moved by hand. Raises `StoreError`."""
 
-    async def reused(self, frame_id: str, cell: CellKey | None, *, is_head: bool) -> None:
-        """Note that a frame stands for ``cell`` too. Raises `StoreError`."""
+    async def reused(
+        self, frame_id: str, cell: CellKey | None, after: int, *, is_head: bool
+    ) -> None:
+        """Note that a frame stood for ``cell`` when there were ``after``. Raises `StoreError`."""
 
     async def limited(self, limits: UsageLimits) -> None:
         """Note what the session may use. Raises `StoreError`."""
@@ -223,7 +225,9 @@ class MemoryKeeper:
     async def moved(self, head: str) -> None:
         """HEAD lives in the session."""
 
-    async def reused(self, frame_id: str, cell: CellKey | None, *, is_head: bool) -> None:
+    async def reused(
+        self, frame_id: str, cell: CellKey | None, after: int, *, is_head: bool
+    ) -> None:
         """The session knows."""
 
     async def limited(self, limits: UsageLimits) -> None:

@@ -59,6 +59,7 @@ class Extension:
     def unload(self) -> None:
         """Take everything out; the session rests."""
         atexit.unregister(self.front.sessions.close_at_once)
+        self.front.session.background.leave()
         self.front.sessions.close_at_once()
         RunHandle.carry = staticmethod(plainly)
         if self._restore_in_a_cell in self._shell.events.callbacks[_BEFORE_A_CELL]:

@@ -17,7 +17,7 @@ from flujo_nb.engine.store.codec import Codec
 from flujo_nb.engine.store.secrets import SecretBook
 from flujo_nb.engine.store.type_table import TypeTable
 
-from .head import Entry, Start
+from .head import Command, Entry, Start, last_of
 from .session import Session
 from .targets import Definitions, all_nodes
 
@@ -45,13 +45,41 @@ def reusable(session: Session, node: Node, target: str | None, start: Start) -> 
     return None
 
 
+def answer_digest(answer: object) -> str | None:
+    """The digest of an answer; ``None`` for one that could not be saved."""
+    try:
+        return Codec(TypeTable()).encode(answer, "answer").digest.hex()
+    except ValueNotSaved:
+        return None
+
+
+def answered_before(session: Session, frame_id: str | None, answer: str | None) -> Entry | None:
+    """The frame that went on with ``frame_id``, or else HEAD, if that was with the same answer.
+
+    ``answer`` is its digest. What is stale does not stand for it.
+    """
+    entry = session.head if frame_id is None else session.entry_of(frame_id)
+    if entry is None or answer is None:
+        return None
+    later = last_of(entry, session.entries)
+    is_same = later.succeeded and later.command.answered == answer
+    return later if is_same and session.staleness.why(later) is None else None
+
+
 def _alike(session: Session, target: str | None, definitions: Definitions) -> Iterator[Entry]:
     for entry in reversed(session.entries):
         command = entry.command
         if not entry.succeeded or not definitions or command.definitions != definitions:
             continue
-        if command.target == target and command.patch is None:
+        if command.target == target and not _is_patched(session, command):
             yield entry
+
+
+def _is_patched(session: Session, command: Command) -> bool:
+    """Whether something of the frame was changed by hand, or of one that it forked."""
+    while command.patch is None and command.forks is not None:
+        command = session.entry_of(command.forks).command
+    return command.patch is not None
 
 
 def _digests(codec: Codec, data: object, context: object) -> tuple[bytes, bytes] | None:

@@ -71,8 +71,7 @@ class Session:
         self.resources: object = None
         self.registry = built_in_policies()
         self.contexts = ContextUpdateManager()
-        self.total = Quota()
-        self.quota = self.total
+        self.quota = Quota()
         self.slots = AttemptSlots()
         self.tasks = BackgroundTaskManager()
         self.background = BackgroundRuns()
@@ -82,6 +81,8 @@ class Session:
         self.recaller = Recaller(self)
         self.entries: list[Entry] = []
         self.staleness = Staleness(self.entries, self.targets.definitions_now)
+        self.left_head: str | None = None
+        """Where HEAD stood when another kernel left the session."""
         self.commands = 0
         self.frames = 0
         self.store_error: StoreError | None = None
@@ -127,7 +128,7 @@ class Session:
 
     def limit(self, limits: UsageLimits) -> None:
         """Have the session use no more than ``limits``, what it used already included."""
-        self.quota = Quota(limits, self.total, self.total.spent)
+        self.quota.limit(limits)
 
     # Records
 
@@ -224,11 +225,18 @@ class Session:
 
     async def reuse(self, entry: Entry, cell: CellKey | None) -> None:
         """Let the frame of ``entry`` stand for a run in ``cell`` too; HEAD moves as with a run."""
-        if cell is not None and cell not in entry.cells:
-            entry.cells.append(cell)
+        after = len(self.entries)
+        if cell is not None:
+            self.stood_for(entry, cell, after)
         if not is_inside_a_step():
             self.head = entry
-        await self.keeper.reused(entry.id, cell, is_head=self.head is entry)
+        await self.keeper.reused(entry.id, cell, after, is_head=self.head is entry)
+
+    def stood_for(self, entry: Entry, cell: CellKey, after: int) -> None:
+        """Know that ``entry`` stood for a run in ``cell``, when there were ``after`` frames."""
+        if cell not in entry.cells:
+            entry.cells.append(cell)
+        self.staleness.reused(entry, cell, after)
 
     def _shelve(self, entry: Entry, record: FrameRecord) -> None:
         if entry.command.has_parents_data:
@@ -278,6 +286,8 @@ class Session:
             has_parents_context=start.parent is not None,
             definitions=self.targets.definitions_in(node),
             limits=options.limits,
+            head=None if self.head is None else self.head.id,
+            in_background=options.in_background,
         )
         data = start.data if start.has_parents_data else copied(start.data).value
         return CommandRun(self, node, command, data, start.context, options)

@@ -110,7 +110,7 @@ class SessionStore:
         lease = await self.store.take(session.run_id, self._owner)
         run = self.store.run(session.run_id)
         spent = Usage(run.cost_micros, run.tokens, run.requests)
-        session.total = session.quota = Quota(spent=spent)
+        session.quota = Quota(spent=spent)
         return self._fill(session, self._keeper(session, lease))
 
     def look(self, session: Session) -> None:
@@ -123,12 +123,13 @@ class SessionStore:
         for command, ended in noted.frames:
             session.entries.append(Entry(command, ended, session.recaller.record_of))
         for one in noted.reused:
-            session.entry_of(one.frame).cells.append(one.cell)
+            session.stood_for(session.entry_of(one.frame), one.cell, one.after)
         if noted.limits is not None:
             session.limit(noted.limits)
         session.frames = len(noted.frames)
         numbers = [entry.command.path.segments[0].key for entry in session.entries]
         session.commands = max((int(str(number)) for number in numbers), default=0)
+        session.left_head = noted.head
         return noted.head
 
     def _keeper(self, session: Session, lease: Lease | None) -> StoredKeeper:

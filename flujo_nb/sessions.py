@@ -106,7 +106,7 @@ class Sessions:
             store, self.store = self.store, None  # it was only looked into
             await store.close()
         if is_other and self._is_settled:
-            if not self.current.entries:
+            if not self.current.entries and not list(self.current.background):
                 await self.close()
             else:
                 self._opened_as = self._settings.store

@@ -29,36 +29,43 @@ class Staleness:
         self._definitions_now = definitions_now
         self._positions: dict[str, int] = {}
         self._places: dict[str, tuple[object, ...]] = {}
-        self._newest: dict[tuple[object, ...], str] = {}
+        self._newest: dict[tuple[object, ...], tuple[str, int]] = {}
         self._patched: dict[str, str] = {}
+        self._reused: list[tuple[int, Entry, CellKey]] = []
+
+    def reused(self, entry: Entry, cell: CellKey, after: int) -> None:
+        """Note that ``entry`` stood for a run in ``cell``, when there were ``after`` frames."""
+        self._reused.append((after, entry, cell))
 
     def all(self) -> Mapping[str, str]:
         """Why each stale frame is, by its id, the oldest first."""
         self._look()
         edits = _Edits(self._definitions_now)
         found: dict[str, str] = {}
+        roots: dict[str, str] = {}
         for entry in self._entries:
             why = edits.of(entry) or self._newer_parent(entry)
             parent = _number(entry.parent)
-            if why is None and parent in found:
-                why = f"{parent} is stale"
             if why is not None:
-                found[entry.id] = why
+                roots[entry.id], found[entry.id] = entry.id, why
+            elif parent in roots:
+                root = roots[entry.id] = roots[parent]
+                found[entry.id] = f"{root} is stale: {found[root]}"
         return found
 
     def why(self, entry: Entry) -> str | None:
         """Why one frame is stale; ``None`` when it is not."""
         self._look()
         edits = _Edits(self._definitions_now)
-        why = edits.of(entry) or self._newer_parent(entry)
-        if why is not None:
-            return why
-        one = self._parent(entry)
+        told: str | None = None
+        one: Entry | None = entry
         while one is not None:
-            if edits.of(one) or self._newer_parent(one):
-                return f"{_number(entry.parent)} is stale"
+            why = edits.of(one) or self._newer_parent(one)
+            if why is not None:
+                told = why if one is entry else f"{one.id} is stale: {why}"
+                break
             one = self._parent(one)
-        return None
+        return told
 
     def _parent(self, entry: Entry) -> Entry | None:
         position = self._positions.get(_number(entry.parent))
@@ -67,21 +74,19 @@ class Staleness:
     def _newer_parent(self, entry: Entry) -> str | None:
         """What was made in the place of the frame that ``entry`` continued from, since then."""
         parent = _number(entry.parent)
-        newest = self._newest.get(self._places.get(parent, ()), parent)
-        if newest != parent and self._is_later(newest, entry):
+        newest, when = self._newest.get(self._places.get(parent, ()), (parent, 0))
+        if newest != parent and when > self._positions[entry.id]:
             return f"{parent} was made again: {newest}"
         patched = self._patched.get(parent)
-        if patched is not None and self._is_later(patched, entry):
+        if patched is not None and self._positions[patched] > self._positions[entry.id]:
             forked = self._entries[self._positions[patched]].command.forks
             return f"{forked} was patched: {patched}"
         return None
 
-    def _is_later(self, frame_id: str, entry: Entry) -> bool:
-        return self._positions[frame_id] > self._positions[entry.id]
-
     def _look(self) -> None:
-        """Take in the frames that are new."""
+        """Take in the frames that are new, and those that stood for others meanwhile."""
         for position in range(len(self._positions), len(self._entries)):
+            self._take_reused(position)
             entry = self._entries[position]
             command = entry.command
             self._positions[entry.id] = position
@@ -92,7 +97,13 @@ class Staleness:
             elif command.cell is not None and command.forks is None:
                 place = (entry.parent, *_place_of(command.cell))
                 self._places[entry.id] = place
-                self._newest[place] = entry.id
+                self._newest[place] = entry.id, position
+        self._take_reused(len(self._entries))
+
+    def _take_reused(self, until: int) -> None:
+        while self._reused and self._reused[0][0] <= until:
+            after, entry, cell = self._reused.pop(0)
+            self._newest[entry.parent, *_place_of(cell)] = entry.id, after
 
 
 class _Edits:

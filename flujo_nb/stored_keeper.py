@@ -56,10 +56,14 @@ class Noted:
 
 @dataclass(frozen=True, slots=True)
 class Reused:
-    """What is noted when a recorded frame was given in ``cell``, and nothing ran."""
+    """What is noted when a recorded frame was given in ``cell``, and nothing ran.
+
+    There were ``after`` frames then.
+    """
 
     frame: str
     cell: CellKey
+    after: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,10 +248,12 @@ class StoredKeeper:
         self._decide("head", head)
         await self._journal.writer.commit()
 
-    async def reused(self, frame_id: str, cell: CellKey | None, *, is_head: bool) -> None:
+    async def reused(
+        self, frame_id: str, cell: CellKey | None, after: int, *, is_head: bool
+    ) -> None:
         """Make it durable."""
         if cell is not None:
-            self._decide("reused", Reused(frame_id, _of_any_kernel(cell)), self._reused)
+            self._decide("reused", Reused(frame_id, _of_any_kernel(cell), after), self._reused)
             self._reused += 1
         if is_head:
             self._decide("head", frame_id)

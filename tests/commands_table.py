@@ -9,7 +9,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from flujo_nb.commands import COMMANDS
 from flujo_nb.html import without_controls
 from tests.full_session import FILLING, fill
 from tests.notebook import Notebook
@@ -170,7 +169,7 @@ CALLS: Mapping[str, Sequence[str]] = {
     ),
     "resume": (
         "%flujo resume f11",
-        "%flujo resume f10 --keep",
+        "%flujo resume f10 --keep --budget tokens=99",
         "%flujo resume f13",
         "%flujo resume f13 --with text",
         f"%flujo resume f13 --with {TYPED}",
@@ -205,10 +204,9 @@ def cells(share: int | None = None) -> Sequence[str]:
 
     A ``share`` (a number below `SHARES`) leaves out most commands: all shares have them all.
     """
-    known = [name for name in CALLS if name in COMMANDS]
     names = [
         name
-        for number, name in enumerate(known)
+        for number, name in enumerate(CALLS)
         if share is None or number % SHARES == share or name in _IN_EACH
     ]
     called = [cell for name in names for cell in CALLS[name]]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from IPython.core.error import UsageError
 
+from flujo_nb.engine.errors import StoreFailed
 from flujo_nb.engine.outcomes import RunStatus
 from tests.durable import opener
 from tests.notebook import Notebook, fresh_notebook
@@ -191,3 +192,104 @@ def test_stored_it_survives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert [one.id for one in notebook.session.entries] == ["f0", "f1"]
         assert notebook.card("%flujo show f0").output == 20
         assert notebook.view("%flujo replay f0")
+
+
+def test_leaving_ends_it_and_nothing_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = opener(tmp_path, monkeypatch)
+    for store in ("auto", "off"):
+        monkeypatch.setenv("FLUJO_STORE", store)
+        with opened() as notebook:
+            notebook.run(STEPS)
+
+            async def work(notebook: Notebook = notebook) -> None:
+                await shown(notebook, "%flujo run both -i 1 --bg")
+                await shown(notebook, "%unload_ext flujo_nb")
+                await shown(notebook, "go.set()")
+                async with asyncio.timeout(20):
+                    while len(asyncio.all_tasks()) > 1:  # noqa: ASYNC110
+                        await asyncio.sleep(0.001)
+
+            notebook.during(work)
+            assert notebook.value("ran") == ["wait"]
+            notebook.load()
+
+
+def test_another_store_waits_for_the_next_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opener(tmp_path, monkeypatch)() as notebook:
+        notebook.run(STEPS)
+
+        async def work() -> None:
+            await shown(notebook, "%flujo run both -i 1 --bg")
+            await shown(notebook, "%config Flujo.store = None")
+            await shown(notebook, "%flujo run then -i 7")
+            await shown(notebook, "go.set()")
+            await until(at_rest(notebook))
+
+        notebook.during(work)
+        assert [one.id for one in notebook.session.entries] == ["f1", "f0"]
+        assert notebook.session.keeper.is_stored
+
+
+def test_a_budget_that_is_set_meanwhile_binds_it(notebook: Notebook) -> None:
+    notebook.run(
+        "from flujo_nb import Metered, Usage, UsageEstimate\n"
+        "def pay(n):\n    ran.append('pay')\n    return Metered(n, Usage.of(tokens=1000))\n"
+        "paid = Step.from_callable(pay, estimate=UsageEstimate(tokens=1000))"
+    )
+
+    async def work() -> None:
+        await shown(notebook, "%flujo run waiting >> paid -i 1 --bg")
+        await shown(notebook, "%flujo budget tokens=500")
+        await shown(notebook, "go.set()")
+        await until(at_rest(notebook))
+
+    notebook.during(work)
+    assert notebook.value("ran") == ["wait"]
+    assert notebook.session.entry_of("f0").status is RunStatus.ABORTED
+
+
+def test_a_recorded_frame_is_given_in_the_background_too(notebook: Notebook) -> None:
+    notebook.run("%config Flujo.reuse = 'same'")
+    notebook.card("%flujo run then -i 1")
+    notebook.card("%flujo run then -i 2")
+    card = notebook.card("%flujo run then -i 1 --bg")
+
+    assert (card.id, notebook.value("ran")) == ("f0", ["after", "after"])
+    assert notebook.session.head is notebook.session.entry_of("f1")
+
+
+def test_its_failure_says_nothing_of_heads_line(notebook: Notebook) -> None:
+    async def work() -> None:
+        await shown(notebook, "failing = Step.from_callable(boom)")
+        await shown(notebook, "%flujo run then -i 1")
+        await shown(notebook, "%flujo run failing -i 1 --bg")
+        await until(at_rest(notebook))
+        await shown(notebook, "%config Flujo.after_failure = 'refuse'")
+        assert "← f0.output   " in await shown(notebook, "%flujo run then --on-head")
+        assert "f1 failing failed" in await shown(notebook, "%flujo")
+        assert "failing" not in await shown(notebook, "%flujo")
+
+    notebook.during(work)
+
+
+def test_where_the_store_is_gone_it_goes_on_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opener(tmp_path, monkeypatch)() as notebook:
+        notebook.run(STEPS)
+        notebook.card("%flujo run then -i 1")
+
+        async def refuse(*_: object) -> None:
+            raise StoreFailed("the disk is full")
+
+        monkeypatch.setattr(type(notebook.session.keeper), "began", refuse)
+
+        async def work() -> None:
+            told = await shown(notebook, "%flujo run then -i 2 --bg")
+            assert "runs in the background" in told
+            await until(at_rest(notebook))
+
+        notebook.during(work)
+        assert notebook.session.entries[-1].succeeded and not notebook.session.keeper.is_stored

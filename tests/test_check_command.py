@@ -146,3 +146,8 @@ def test_a_cell_that_is_no_check_evaluates_nothing(made: Notebook) -> None:
 def test_there_is_nothing_to_check_yet(notebook: Notebook) -> None:
     error = notebook.error("%%flujo check\nframe")
     assert isinstance(error, UsageError) and "no frames yet" in str(error)
+
+
+def test_a_body_that_is_nested_too_deeply_is_told_in_a_line(made: Notebook) -> None:
+    error = made.error(f"%%flujo check\n{'not ' * 5_000}x")
+    assert isinstance(error, UsageError) and "line 2: it is nested too deeply" in str(error)

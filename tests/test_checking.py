@@ -158,6 +158,10 @@ def test_a_text_over_several_lines_is_told_in_one() -> None:
         ("", 1, "there is nothing to check"),
         ("\n# nothing\n", 1, "there is nothing to check"),
         ("'\ud800'", 1, "surrogates not allowed"),
+        ("x\nx == 1, 'why'", 2, "a tuple is always true: leave out the message"),
+        ("x\n(x == 1, 'why')", 2, "a tuple is always true: leave out the message"),
+        ("x\n'x == 1'", 2, "'x == 1' is a text, and checks nothing"),
+        ("not " * 5_000 + "x", 1, "it is nested too deeply"),
     ],
 )
 def test_anything_else_is_refused_with_its_line(body: str, line: int, said: str) -> None:

@@ -215,3 +215,43 @@ def test_an_unknown_step_in_a_pipelines_cell_is_told_with_the_nearest(busy: Note
     assert isinstance(error, UsageError)
     assert "did you mean 'seed'?" in str(error)
     assert busy.state() == before
+
+
+def test_an_expression_with_blanks_is_told_where_brackets_stand(notebook: Notebook) -> None:
+    said = str(notebook.error('%%flujo step -i "x" * 500\ndef one(x):\n    return x'))
+    assert 'an expression with blanks stands in brackets: -i ("x" * 500); usage: ' in said
+    assert "brackets" not in str(notebook.error("%%flujo step a b\ndef one(x):\n    return x"))
+
+
+@pytest.mark.parametrize("line", ["%flujo run --help", "%flujo run -h", "%flujo run --help x"])
+def test_a_command_that_is_asked_for_help_names_it(notebook: Notebook, line: str) -> None:
+    error = notebook.error(line)
+    assert isinstance(error, UsageError) and str(error) == "%flujo help run tells all of it"
+
+
+def test_steps_shows_what_a_prompt_and_a_question_begin_with(notebook: Notebook) -> None:
+    notebook.run("%%flujo agent title --model test --no-run\n\nA title for {{ data }}\nIn short.")
+    notebook.run("%%flujo hitl publish --no-run\nPublish it?")
+    assert repr(notebook.view("%flujo steps")).splitlines()[2:4] == [
+        "title    agent     A title for {{ data }}",
+        "publish  question  Publish it?",
+    ]
+
+
+def test_why_shows_of_an_agent_its_model_and_not_its_messages(notebook: Notebook) -> None:
+    notebook.run("%%flujo agent title --model test -i 'x'\nA title for {{ data }}")
+    told = repr(notebook.view("%flujo why f0"))
+    assert "f0: model: 'test'" in told and "messages" not in told
+
+
+def test_status_tells_once_of_each_run_that_ended_in_the_background(notebook: Notebook) -> None:
+    async def begun_and_shown() -> list[str]:
+        await notebook.ran("from flujo_nb import step\n\n@step\ndef one(x):\n    return x")
+        await notebook.ran("%flujo run one -i 1 --bg")
+        for run in notebook.session.background:
+            await run.over()
+        return [repr((await notebook.ran("%flujo")).result) for _ in range(2)]
+
+    first, second = notebook.during(begun_and_shown)
+    assert "\nended    f0 one completed\n" in first
+    assert "f0 one completed" not in second

@@ -166,6 +166,6 @@ def test_the_budget_of_a_session(kinds: Notebook) -> None:
     assert "used     70 tokens" in shown
     assert "70 spent, 0 reserved, 30 left of 100 tokens" in shown
     kinds.value("%flujo run pay -i 1")
-    assert "140 spent, 0 reserved, 0 left of 100 tokens" in repr(kinds.view("%flujo"))
+    assert "140 spent, 0 reserved, 40 over 100 tokens" in repr(kinds.view("%flujo"))
     assert "next: %flujo budget" in str(kinds.error("%flujo run pay -i 1"))
-    assert kinds.session.total.spent.tokens == 140
+    assert kinds.session.quota.spent.tokens == 140

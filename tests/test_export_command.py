@@ -39,7 +39,7 @@ def test_a_view_says_what_was_written(busy: Notebook, kind: str) -> None:
 def test_the_module_names_its_pipeline_and_how_to_run_it(busy: Notebook) -> None:
     shown = repr(busy.view("%flujo export py out.py"))
     assert "pipeline  words_step\n" in shown
-    assert shown.endswith("next  !python out.py --input DATA")
+    assert shown.endswith("next  !python out.py --input DATA · from out import run")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -74,7 +74,7 @@ def test_a_stale_frame_says_why(notebook: Notebook) -> None:
     notebook.value(WORDS.replace("split()", "upper()").replace("-i", "--no-run -i"))
     assert [one["stale"] for one in document(notebook)["frames"]] == [
         "words was edited",
-        "f0 is stale",
+        "f0 is stale: words was edited",
     ]
 
 

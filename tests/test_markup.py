@@ -22,6 +22,10 @@ def test_every_command_is_called_with_each_of_its_options(name: str) -> None:
     assert not_given == [], "tests/commands_table.py gives each option in some cell"
 
 
+def test_no_command_is_called_that_is_none() -> None:
+    assert set(CALLS) <= set(COMMANDS)
+
+
 @pytest.mark.parametrize("number", range(len(SAMPLE)))
 def test_no_text_becomes_markup(number: int) -> None:
     assert_means_nothing(SAMPLE[number], share=number % SHARES)

@@ -29,7 +29,10 @@ def test_the_card_tells_which_frames_stand_on_the_other_one(kernels: Kernels) ->
         notebook.value(f"%flujo run {line}", cell_id=line)
     told = repr(patch(notebook, "f0", output=10))
     assert "f1, f2 stand on f0: run their cells to have them on f3" in told
-    assert notebook.session.staleness.all() == {"f1": "f0 was patched: f3", "f2": "f1 is stale"}
+    assert notebook.session.staleness.all() == {
+        "f1": "f0 was patched: f3",
+        "f2": "f1 is stale: f0 was patched: f3",
+    }
     assert notebook.card("%flujo run two", cell_id="two").output == 20
     assert notebook.card("%flujo run up", cell_id="up").output == 21
     told = repr(notebook.card("%flujo fork f3"))

@@ -193,3 +193,51 @@ def test_the_cells_that_a_frame_stands_for_survive_a_restart(
             notebook.run(cell)
         notebook.card("%flujo back f1")
         assert notebook.card("%flujo run more", "C").data == 2
+
+
+def test_what_a_person_patched_does_not_stand_for_a_run(notebook: Notebook) -> None:
+    notebook.run(
+        "from flujo_nb import Step\ndef part(name):\n    return Step.from_callable("
+        "lambda x: [*x, name], name=name)\nabc = part('a') >> part('b') >> part('c')"
+    )
+    notebook.card("%flujo run abc -i []")
+    notebook.card('%%flujo patch f0/a\n{"output": ["PATCHED"]}')
+    notebook.card("%flujo fork f1/c")
+
+    card = notebook.card("%flujo run abc -i []")
+    assert (card.id, card.output) == ("f0", ["a", "b", "c"])
+
+
+def test_an_answer_is_given_again(notebook: Notebook) -> None:
+    ask = "%%flujo hitl ask --schema bool -i 1\nWell?"
+    notebook.error(ask, "A")
+    first = notebook.card("%flujo resume f0 --with True", "B")
+    assert is_reused(notebook.card(ask, "A"))
+
+    for line in ("f0 --with True", "--with True", "f1 --with True"):
+        again = notebook.card(f"%flujo resume {line}", "B")
+        assert (again.id, again.output) == (first.id, True) and is_reused(again)
+    assert "which completed" in str(notebook.error("%flujo resume f0 --with False", "B"))
+
+
+def test_a_frame_that_stands_for_its_cell_again_is_not_stale(notebook: Notebook) -> None:
+    other = WORDS.replace("text.split()", "text.split('b')")
+    for cell, name in ((WORDS, "A"), (COUNT, "B"), (other, "A"), (WORDS, "A"), (COUNT, "B")):
+        card = notebook.card(cell, name)
+
+    assert is_reused(card) and card.id == "f1"
+    assert dict(notebook.session.staleness.all()) == {"f2": "words was edited"}
+
+
+def test_that_survives_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = opener(tmp_path, monkeypatch)
+    other = WORDS.replace("to be", "not to be")
+    with opened() as notebook:
+        notebook.run(LOG)
+        notebook.run(ON)
+        for cell, name in ((WORDS, "A"), (COUNT, "B"), (other, "A"), (COUNT, "B"), (WORDS, "A")):
+            notebook.card(cell, name)
+        before = dict(notebook.session.staleness.all())
+    with opened() as notebook:
+        notebook.run(LOG)
+        assert dict(notebook.session.staleness.all()) == before == {"f3": "f2 was made again: f0"}

@@ -209,3 +209,25 @@ def test_a_plain_cell_in_the_middle_after_a_restart_has_no_head(opened: Open) ->
         assert "← nothing (input None)" in str(failed) and "-i EXPR" in str(failed)
         notebook.card("%flujo back f0")
         assert firsts([notebook.card(COUNT, f"id of {COUNT}")]) == ["f4 count   ← f0.output"]
+
+
+def test_a_question_on_a_line_of_its_own_stops_what_follows_too(opened: Open, reuse: str) -> None:
+    with opened() as notebook:
+        prepare(notebook, reuse)
+        came = run_all(
+            notebook, (WORDS, f"{ASK.replace('bool', 'bool -i 7')}", DOUBLE), stops=False
+        )
+
+        assert isinstance(came[2], UsageError) and "f1 approve waits" in str(came[2])
+        assert ran(notebook) == ["words"]
+
+
+def test_an_answer_without_an_id_is_for_the_question(opened: Open) -> None:
+    with opened() as notebook:
+        prepare(notebook, "off")
+        run_all(notebook, ASKING)
+        notebook.error("%flujo run nothing_like_that")
+        notebook.run("broken = True")
+        notebook.error(f"{COUNT.replace('step', 'step --from f0')}", "elsewhere")
+
+        assert notebook.card("%flujo resume --with True").name == "approve"

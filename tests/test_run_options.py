@@ -149,7 +149,7 @@ def test_a_run_that_would_exceed_its_budget_is_refused_before_it_spends(
     error = notebook.error("%flujo run paid -i 0 --budget cost=0.3")
 
     assert isinstance(error, RunAborted) and "Cost limit of $0.3 exceeded" in str(error)
-    assert ran(notebook) == [] and not notebook.session.total.spent
+    assert ran(notebook) == [] and not notebook.session.quota.spent
 
 
 def test_the_budget_of_a_run_is_its_own(notebook: Notebook) -> None:
@@ -231,3 +231,32 @@ def test_a_new_session_keeps_the_limits_and_has_used_nothing(notebook: Notebook)
 
     assert notebook.session.quota.limits == UsageLimits(total_cost_usd_limit=0.5)
     assert not notebook.session.quota.spent
+
+
+def test_a_run_that_its_own_budget_ended_goes_on_with_another(notebook: Notebook) -> None:
+    notebook.run(
+        "twice = paid >> Step.from_callable(pay, name='again', "
+        "estimate=UsageEstimate(cost_usd=0.4))"
+    )
+    told = str(notebook.error("%flujo run twice -i 1 --budget cost=0.5"))
+    assert "%flujo resume f0 --budget LIMITS" in told
+
+    assert notebook.card("%flujo resume f0 --budget cost=1").output == 1
+    assert ran(notebook) == ["pay", "pay"]
+
+
+def test_what_went_over_the_budget_is_told(notebook: Notebook) -> None:
+    notebook.run(
+        "def dear(n): return Metered(n, Usage.of(tokens=70))\ndear = Step.from_callable(dear)"
+    )
+    notebook.view("%flujo budget tokens=10")
+
+    assert "70 spent, 0 reserved, 60 over 10 tokens" in repr(notebook.card("%flujo run dear -i 1"))
+
+
+def test_an_agent_is_refused_when_its_prompt_alone_would_be_too_much(notebook: Notebook) -> None:
+    for limits in ("tokens=5", "requests=0"):
+        told = str(
+            notebook.error(f"%%flujo agent sums --model test --budget {limits}\n{'word ' * 40}")
+        )
+        assert "exceeded" in told and not notebook.session.quota.spent

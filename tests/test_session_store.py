@@ -167,3 +167,20 @@ def test_another_store_holds_from_the_next_session_on_when_there_are_frames(
         notebook.view("%flujo session new")
         notebook.run(SEED)
         assert not notebook.session.keeper.is_stored
+
+
+def test_doctor_tells_where_the_newest_rows_are(kernels: Open) -> None:
+    with kernels(None) as notebook:
+        notebook.run(SEED)
+        told = repr(notebook.view("%flujo doctor"))
+        assert ": whole: " in told and " in the file, and " in told
+        assert " in its write-ahead log, where the newest rows are" in told
+
+
+def test_a_restored_session_names_the_frame_that_head_was(kernels: Open) -> None:
+    with kernels() as notebook:
+        for cell in (SEED, GROW, "%flujo back f0"):
+            notebook.run(cell)
+    with kernels() as notebook:
+        told = repr(notebook.view("%flujo"))
+        assert "HEAD     none: %flujo back f0 goes on from there" in told

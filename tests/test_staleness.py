@@ -52,7 +52,7 @@ def test_what_stands_on_a_stale_frame_is_stale() -> None:
 
     assert Staleness(entries, nothing_known).all() == {
         "f1": "f0 was made again: f3",
-        "f2": "f1 is stale",
+        "f2": "f1 is stale: f0 was made again: f3",
     }
 
 
@@ -140,13 +140,15 @@ def test_stale_frames_are_marked_wherever_they_are_shown() -> None:
 
         told = repr(notebook.view("%flujo stale"))
         assert told.splitlines()[0] == "2 stale frames"
-        assert "f0 was made again: f3" in told and "f1 is stale" in told
+        assert "f0 was made again: f3" in told and "f1 is stale: f0 was made again: f3" in told
         card = notebook.card("%flujo show f1")
         assert "stale   f0 was made again: f3" in repr(card)
         assert card._json["stale"] == "f0 was made again: f3"
         assert "f0 was made again: f3" in repr(notebook.view("%flujo why f1"))
         rows = repr(notebook.view("%flujo frames")).splitlines()
-        assert [row.endswith("stale") for row in rows if row[:2] in ("f0", "f1", "f2", "f3")] == [
+        assert [
+            row.split()[1] == "stale" for row in rows if row[:2] in ("f0", "f1", "f2", "f3")
+        ] == [
             *(False, True, True, False),
         ]
 

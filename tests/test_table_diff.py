@@ -161,7 +161,7 @@ CHANGED: dict[str, tuple[Any, Any, str]] = {
     "what is no frame any more": (
         frame(),
         frame()["id"],
-        "~ id price name 0 1 1.0 a 1 2 NaN b 2 3 3.0 c → 0 1 1 2 2 3 Name: id, dtype: int64",
+        "~ DataFrame 3 x 3 → Series 3",
     ),
 }
 
@@ -262,3 +262,8 @@ def test_something_differs_exactly_when_tables_are_not_the_same(
     same = one.equals(other) and list(one.columns) == list(other.columns)
     assert bool(told(one, other)) is not same
     assert told(one, pd.DataFrame(old, dtype=object)) == []
+
+
+def test_a_table_that_became_something_else_is_told_without_its_rows() -> None:
+    assert told(frame(), True) == ["~ DataFrame 3 x 3 → True"]
+    assert told([1], [frame()]) == ["~ [0] 1 → DataFrame 3 x 3"]

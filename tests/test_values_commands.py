@@ -62,7 +62,7 @@ def test_put_of_a_frame_inside_another(made: Notebook) -> None:
 
 def test_put_says_what_it_replaced(made: Notebook) -> None:
     made.run("found = {'mine': 1}")
-    assert "replaced  {'mine': 1}" in repr(made.view("%flujo put f1 found"))
+    assert "replaced  dict of 1: {'mine': 1}" in repr(made.view("%flujo put f1 found"))
     assert made.shell.user_ns["found"] == 3
 
 
@@ -247,3 +247,8 @@ def test_looking_forgets_nothing(notebook: Notebook) -> None:
     error = notebook.error("%flujo cache clean")
     assert isinstance(error, UsageError) and "did you mean 'clear'?" in str(error)
     assert len(notebook.session.cached) == 1
+
+
+def test_a_step_that_no_cell_registered_yet_is_told_how(made: Notebook) -> None:
+    said = str(made.error("%flujo load own"))
+    assert said.endswith("the cell that defines it has to run first (--no-run registers only)")

@@ -242,16 +242,16 @@ def budget_lines(quota: Quota) -> Sequence[str]:
     lines = []
     if limits.total_cost_usd_limit is not None:
         limit = limits.total_cost_usd_limit
-        left = max(limit - spent.cost_usd - reserved.cost_usd, 0.0)
+        left = limit - spent.cost_usd - reserved.cost_usd
         parts = f"${spent.cost_usd:.4f} spent", f"${reserved.cost_usd:.4f} reserved"
-        lines.append(f"{', '.join(parts)}, ${left:.4f} left of ${limit:g}")
+        rest = f"${left:.4f} left of" if left >= 0 else f"${-left:.4f} over"
+        lines.append(f"{', '.join(parts)}, {rest} ${limit:g}")
     for what, most, used, held in (
         ("tokens", limits.total_tokens_limit, spent.tokens, reserved.tokens),
         ("requests", limits.total_requests_limit, spent.requests, reserved.requests),
     ):
         if most is not None:
-            left_over = max(most - used - held, 0)
-            lines.append(
-                f"{used:,} spent, {held:,} reserved, {left_over:,} left of {most:,} {what}"
-            )
+            left_over = most - used - held
+            rest = f"{left_over:,} left of" if left_over >= 0 else f"{-left_over:,} over"
+            lines.append(f"{used:,} spent, {held:,} reserved, {rest} {most:,} {what}")
     return lines

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from IPython.core.error import UsageError
 from pydantic import ValidationError
 
-from flujo_nb.command_line import Option, Parsed, parse
+from flujo_nb.command_line import EXPRESSION, Option, Parsed, parse
 from flujo_nb.engine.usage import UsageLimits
 from flujo_nb.errors import unknown
 from flujo_nb.front import Front
@@ -56,12 +56,25 @@ class Command:
 
     def parse(self, line: str) -> Parsed:
         """The rest of a command line taken apart; `UsageError` when it does not fit."""
+        if line.split()[:1] in (["--help"], ["-h"]):
+            raise UsageError(f"%flujo help {self.name} tells all of it")
         parsed = parse(line, self.options, self.usage)
         if len(parsed.words) > (self.word is not None) and self.word != ANY_WORDS:
             takes = "no word" if self.word is None else f"one {self.word}"
             found = " ".join(parsed.words)
-            raise UsageError(f"{self.magic} takes {takes}; found {found}; usage: {self.usage}")
+            hint = f"{self._bracketed(parsed)}usage: {self.usage}"
+            raise UsageError(f"{self.magic} takes {takes}; found {found}; {hint}")
         return parsed
+
+    def _bracketed(self, parsed: Parsed) -> str:
+        """How an expression with blanks is written, where an option that takes one is given."""
+        given = [
+            min(one.names, key=len)
+            for one in self.options
+            if one.value == EXPRESSION and one.key in parsed.values
+        ]
+        said = "an expression with blanks stands in brackets: "
+        return f'{said}{given[0]} ("x" * 500); ' if given else ""
 
 
 INPUT = Option(("-i", "--input"), "the input: a Python expression, evaluated once", "EXPR")

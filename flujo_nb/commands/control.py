@@ -50,7 +50,7 @@ async def budget(front: Front, parsed: Parsed, body: str) -> View:
 
 
 def _budget_view(session: Session) -> View:
-    spent = session.total.spent
+    spent = session.quota.spent
     requests = f"{spent.requests:,} request{'' if spent.requests == 1 else 's'}"
     used = f"${spent.cost_usd:.4f}, {spent.tokens:,} tokens, {requests}"
     lines = budget_lines(session.quota)

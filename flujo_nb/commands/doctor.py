@@ -58,12 +58,13 @@ def _store(front: Front) -> Iterator[tuple[str, str]]:
         )
         return
     found = look_at(path)
-    readable = f"{_counted(found.runs, 'run')} and {_counted(found.rows, 'row')} can be read"
+    readable = f"{_counted(found.runs, 'run')} and {_counted(found.rows, 'row')} in the file"
     log = Path(f"{path}-wal")
     if log.exists() and log.stat().st_size:
-        readable += f", without the {size_text(log.stat().st_size)} of its write-ahead log"
+        size = size_text(log.stat().st_size)
+        readable += f", and {size} in its write-ahead log, where the newest rows are"
     if found.fault is None:
-        yield "store", f"{path}: whole, {readable}"
+        yield "store", f"{path}: whole: {readable}"
     else:
         yield "store", f"{path} is damaged: {clipped(found.fault, 200)}; {readable}"
         yield "", "restore a copy of it, or %config Flujo.store = 'another file'; it is not changed"

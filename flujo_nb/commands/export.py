@@ -55,6 +55,8 @@ def _export_module(front: Front, path: Path, target: str) -> View:
     _write(path, module.text)
     rows = [("pipeline", module.pipeline), *(("note", note) for note in module.notes)]
     following = [f"!python {path} --input DATA"]
+    if path.stem.isidentifier():
+        following.append(f"from {path.stem} import run")
     return _told(path, rows, following)
 
 

@@ -8,17 +8,21 @@ from time import monotonic
 from flujo_nb.command_line import Option, Parsed
 from flujo_nb.display import View, preview_text, table_view
 from flujo_nb.engine.outcomes import RunStatus
-from flujo_nb.engine.steps import Node, Pipeline, name_of
+from flujo_nb.engine.steps import Pipeline, name_of
 from flujo_nb.front import Front
 from flujo_nb.head import Entry, last_of
 from flujo_nb.session import MB, Session
 from flujo_nb.sizes import size_text
-from flujo_nb.widgets.previews import SHOWN, clipped, duration_text, short
+from flujo_nb.targets import Registered
+from flujo_nb.widgets.previews import PREVIEW, SHOWN, clipped, duration_text, short
 from flujo_nb.widgets.view_model import budget_lines
 
 from .command import Command, only_word
 
 _FIRST = "%%flujo step"
+_TEXTS = {"agent": "agent", "hitl": "question"}
+"""What a step is whose cell holds a text, by the command of the cell."""
+
 PAGE = 50
 """How many frames are listed at once."""
 
@@ -31,7 +35,7 @@ async def status(front: Front, parsed: Parsed, body: str) -> View:
 def status_view(front: Front) -> View:
     """Where the session stands."""
     session = front.session
-    spent = session.total.spent
+    spent = session.quota.spent
     rows = [
         ("HEAD", _head_line(session)),
         ("frames", str(len(session.entries))),
@@ -47,6 +51,7 @@ def status_view(front: Front) -> View:
         ("background", f"{one.id} {one.name}, for {duration_text(monotonic() - one.began)}")
         for one in session.background
     ]
+    rows += [("ended", told) for told in session.background.untold()]
     open_ones = (one for one in reversed(session.entries) if one.status is RunStatus.PAUSED)
     asks = next((one for one in open_ones if last_of(one, session.entries) is one), None)
     failed = session.failed_after_head()
@@ -70,8 +75,9 @@ def _head_line(session: Session) -> str:
     head = session.head
     if head is not None:
         return f"{head.id} {head.name}"
-    standing = [one.id for one in session.entries if one.succeeded]
-    return f"none: %flujo back {standing[-1]} goes on from there" if standing else "none yet"
+    standing = [one.id for one in session.entries if one.succeeded][-1:]
+    left = session.left_head or next(iter(standing), None)
+    return "none yet" if left is None else f"none: %flujo back {left} goes on from there"
 
 
 def _context_line(front: Front) -> str:
@@ -113,7 +119,7 @@ async def frames(front: Front, parsed: Parsed, body: str) -> View:
         title = f"{title}, {page[0].id} to {page[-1].id}" if page else f"{title}, none before"
     if start:
         following.append(f"%flujo frames --before {page[0].id}")
-    header = ("frame", "name", "status", "took", "input", "output", "")
+    header = ("frame", "", "name", "status", "took", "input", "output")
     following.append(f"%flujo show {session.entries[-1].id}")
     return table_view(title, header, rows, (*following, *["%flujo stale"] * bool(stale)))
 
@@ -129,12 +135,12 @@ def _frame_row(front: Front, entry: Entry, *, is_stale: bool) -> tuple[str, ...]
     is_cut_off = entry.status is RunStatus.INTERRUPTED and not entry.ended.duration_s
     return (
         entry.id,
+        " ".join(("HEAD",) * (entry is session.head) + ("stale",) * is_stale),
         entry.name,
         entry.status.value,
         "" if is_cut_off else duration_text(entry.ended.duration_s),
         f"← {entry.origin}",
         clipped(shown, SHOWN),
-        " ".join(("HEAD",) * (entry is session.head) + ("stale",) * is_stale),
     )
 
 
@@ -161,7 +167,7 @@ async def show(front: Front, parsed: Parsed, body: str) -> View:
 async def steps(front: Front, parsed: Parsed, body: str) -> View:
     """What is registered."""
     rows = [
-        (one.name, _kind(one.node), _first_doc_line(one.node))
+        (one.name, _kind(one), clipped(_what_it_does(one), PREVIEW))
         for one in front.session.steps.values()
     ]
     if not rows:
@@ -176,14 +182,21 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def _kind(node: Node) -> str:
+def _kind(registered: Registered) -> str:
+    if registered.command in _TEXTS:
+        return _TEXTS[registered.command]
+    node = registered.node
     if isinstance(node, Pipeline):
         return name_of(node)
     shape = node.shape
     return type(node).__name__ if shape is None else f"{shape.kind.value} step"
 
 
-def _first_doc_line(node: Node) -> str:
+def _what_it_does(registered: Registered) -> str:
+    """The first line of its prompt or question, or of what its function says of itself."""
+    node = registered.node
+    if registered.command in _TEXTS:
+        return registered.source.strip().partition("\n")[0]
     if isinstance(node, Pipeline) or node.agent is None:
         return ""
     return (inspect.getdoc(node.agent) or "").partition("\n")[0]

@@ -9,11 +9,11 @@ from flujo_nb.cell_body import current_cell
 from flujo_nb.command_line import Option, Parsed
 from flujo_nb.display import View
 from flujo_nb.front import Front
-from flujo_nb.going_on import Text
 from flujo_nb.head import Given
 from flujo_nb.patching import read_changes
+from flujo_nb.questions import Text
 
-from .command import Command, only_word
+from .command import BUDGET, Command, limits_of, only_word
 
 _BACK = "%flujo back FRAME"
 _FORK = "%flujo fork FRAME [--as NAME]"
@@ -33,7 +33,14 @@ async def resume(front: Front, parsed: Parsed, body: str) -> View:
     answer: Given | Text | None = Text(body) if body.strip() else None
     if expression is not None:
         answer = Given(front.evaluate(expression, "--with"))
-    return await going_on.resume(front, only_word(parsed), answer, keep="--keep" in parsed.flags)
+    budget = parsed.values.get(BUDGET.key)
+    return await going_on.resume(
+        front,
+        only_word(parsed),
+        answer,
+        keep="--keep" in parsed.flags,
+        limits=None if budget is None else limits_of(budget.split(",")),
+    )
 
 
 async def fork(front: Front, parsed: Parsed, body: str) -> View:
@@ -71,12 +78,14 @@ MOVE = (
     Command(
         name="resume",
         summary="go on with a frame that paused, failed or was interrupted",
-        usage="%flujo resume [FRAME] [--with EXPR] [--keep]; or %%flujo resume: the answer below",
+        usage="%flujo resume [FRAME] [--with EXPR] [--keep] [--budget LIMITS]; or %%flujo resume: "
+        "the answer below",
         example="%flujo resume f0 --with True",
         handler=resume,
         options=(
             Option(("--with",), "the answer: a Python expression, evaluated once", "EXPR"),
             Option(("--keep",), "what is recorded stands, although its steps were edited"),
+            BUDGET,
         ),
         may_have_body=True,
         word="frame",
@@ -96,7 +105,7 @@ MOVE = (
     ),
     Command(
         name="patch",
-        summary="a frame with another output, input or context; what follows it runs",
+        summary="a frame with another output, input or context; the rest of its command runs",
         usage=_PATCH,
         example='%%flujo patch f0\n{"output": ["to", "see"]}',
         handler=patch,

@@ -12,6 +12,7 @@ from flujo_nb.earlier_outputs import newest_of
 from flujo_nb.engine.steps import Node, name_of, steps_of
 from flujo_nb.front import Front
 from flujo_nb.head import Request
+from flujo_nb.run_beside import run_beside
 
 from .command import ANY_WORDS, HOW, START, Command, options_of, request_of
 
@@ -41,7 +42,7 @@ async def run(front: Front, parsed: Parsed, body: str) -> View:
         request = _behind_what_was_recorded(front, request, whole, only)
     options = options_of(front, parsed, name)
     if "--bg" in parsed.flags:
-        return await front.run_in_background(node, name, request, options)
+        return await run_beside(front, node, name, request, options)
     return await front.run(node, name, request, options)
 
 
@@ -64,7 +65,11 @@ RUN = (
         options=(
             *START,
             Option(("--until",), "run the steps up to this one", "STEP"),
-            Option(("--only",), "run this step, on what is recorded of the one before it", "STEP"),
+            Option(
+                ("--only",),
+                "run this step, on what is recorded of the one before it, if any",
+                "STEP",
+            ),
             Option(("--as",), "the name of the frame", "NAME"),
             *HOW,
             Option(("--bg",), "let cells go on beside it; HEAD stays where it is"),

@@ -182,7 +182,10 @@ SETTINGS = (
             Option(("--init",), "the values that it starts with: a dict or an instance", "EXPR"),
             Option(("--resources",), "clients, models, connections: for steps, not saved", "EXPR"),
             Option(
-                ("--max-concurrency",), "attempts in flight at most, over all runs; or none", "N"
+                ("--max-concurrency",),
+                "attempts in flight at most, of the runs that cells begin; runs inside a step "
+                "stand in that step's own place; or none",
+                "N",
             ),
         ),
         word=ANY_WORDS,

@@ -31,6 +31,7 @@ STALE = 50
 
 _DECIDED = 12
 _PATCH = 300
+_MESSAGES = "messages"
 
 
 async def why(front: Front, parsed: Parsed, body: str) -> View:
@@ -107,14 +108,13 @@ def _named(names: tuple[str, ...]) -> str:
 
 
 def _decisions(session: Session, record: FrameRecord) -> Iterator[str]:
-    """What containers noted for readers: a branch's key, why a loop ended."""
+    """What was noted for readers: a branch's key, why a loop ended, a model and its price."""
     count = 0
     for one in (*session.all_inside(record), record):
-        if one.outcome.metadata and count < _DECIDED:
+        noted = {key: it for key, it in one.outcome.metadata.items() if key != _MESSAGES}
+        if noted and count < _DECIDED:
             count += 1
-            told = ", ".join(
-                f"{key}: {short(value, 60)}" for key, value in one.outcome.metadata.items()
-            )
+            told = ", ".join(f"{key}: {short(value, 60)}" for key, value in noted.items())
             yield f"{one.id}: {told}"
 
 

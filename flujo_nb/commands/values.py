@@ -13,7 +13,7 @@ from flujo_nb.display import View, table_view, text_view
 from flujo_nb.errors import unknown
 from flujo_nb.front import Front
 from flujo_nb.targets import Registered
-from flujo_nb.widgets.previews import preview, short
+from flujo_nb.widgets.previews import preview
 
 from .command import ANY_WORDS, Command, only_word
 
@@ -35,7 +35,7 @@ async def put(front: Front, parsed: Parsed, body: str) -> View:
     output = copied(front.session.succeeded_record(frame_id).output)
     rows = [(name, str(preview(output.value)))]
     if name in variables:
-        rows.append(("replaced", short(variables[name])))
+        rows.append(("replaced", str(preview(variables[name]))))
     rows += [("note", note) for note in shared_notes("output", output)]
     variables[name] = output.value
     title = f"{name} is a copy of {frame_id}.output"
@@ -49,7 +49,10 @@ async def load(front: Front, parsed: Parsed, body: str) -> View:
         raise UsageError(f"which step? usage: {_LOAD}")
     registered = front.session.steps.get(name)
     if registered is None:
-        raise unknown("step that a cell registered, called", name, front.session.steps)
+        error = unknown("step that a cell registered, called", name, front.session.steps)
+        raise UsageError(
+            f"{error}; the cell that defines it has to run first (--no-run registers only)"
+        )
     cell = _cell_of(registered)
     front.shell.set_next_input(cell)
     shown = "\n".join(f"  {line}".rstrip() for line in cell.splitlines())

@@ -12,7 +12,7 @@ from enum import StrEnum
 from flujo_nb.widgets.previews import clipped, preview, short
 
 from .table_diff import TableDiff
-from .tables import Table
+from .tables import Table, table_of
 from .text_diff import cut, focused, text_diff
 from .value_diff import Difference, How, Item, Key, Where
 
@@ -111,6 +111,9 @@ def _step_text(step: Item | Key | str) -> str:
 
 
 def _change(where: str, old: object, new: object) -> Line:
+    told = _kind_or_text(old), _kind_or_text(new)
+    if told[0] != told[1] and any(table_of(one) is not None for one in (old, new)):
+        return Line(Mark.CHANGED, where, *told)
     before, after = _shown(old), _shown(new)
     left, right = focused(before, after, is_repr=True)
     if before == after:
@@ -119,6 +122,12 @@ def _change(where: str, old: object, new: object) -> Line:
         if kinds[0] != kinds[1]:
             left, right = f"{left} ({kinds[0]})", f"{clipped(before, VALUE)} ({kinds[1]})"
     return Line(Mark.CHANGED, where, clipped(left, VALUE), clipped(right, VALUE))
+
+
+def _kind_or_text(value: object) -> str:
+    """What a table is, without its first rows; any other value in one line."""
+    shown = preview(value)
+    return shown.kind if table_of(value) is not None and shown.kind else short(value, VALUE)
 
 
 def _shown(value: object) -> str:

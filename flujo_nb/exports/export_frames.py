@@ -59,7 +59,7 @@ def session_document(front: Front, frame_id: str | None = None) -> str:
             "head": None if head is None else head.id,
             "steps": list(session.steps),
             "context": _value(session.initial_context),
-            "usage": _usage(session.total.spent),
+            "usage": _usage(session.quota.spent),
         },
         "frames": [_frame(front, one) for one in records],
     }

@@ -82,7 +82,7 @@ def session_page(front: Front) -> str:
 def _summary(session: Session, views: Mapping[str, FrameView]) -> Html:
     counted = Counter(view.status for view in views.values())
     ended = ", ".join(f"{number} {status.value}" for status, number in counted.items())
-    spent, head = session.total.spent, session.head
+    spent, head = session.quota.spent, session.head
     rows = [
         ("frames", str(len(views))),
         ("ended", ended or "nothing ran"),

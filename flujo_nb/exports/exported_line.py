@@ -63,9 +63,8 @@ def _part_of(entry: Entry) -> Part:
 
 def _notes(session: Session, entries: Sequence[Entry]) -> Iterator[str]:
     for one in entries:
-        stale = session.staleness.why(one)
         if one.command.patch is not None:
             yield f"{one.id} was patched: what was changed there is not repeated here."
         stale = session.staleness.why(one)
-        if stale is not None and not stale.endswith(" is stale"):  # that one is told of
+        if stale is not None and " is stale: " not in stale:  # that one is told of
             yield f"{one.id} is stale: {stale}. Here is what holds now."

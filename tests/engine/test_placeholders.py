@@ -10,6 +10,9 @@ from datetime import date
 from time import process_time
 from typing import Any
 
+import numpy as np
+import pandas
+import polars
 import pytest
 from pydantic import BaseModel, ConfigDict
 
@@ -293,6 +296,33 @@ def test_values_as_text(given: object, text: str) -> None:
 )
 def test_a_value_that_is_no_json_is_text_all_the_same(given: object) -> None:
     assert isinstance(rendered(given), str)
+
+
+class Table:
+    def to_csv(self) -> str:
+        raise OSError("gone")
+
+    def __str__(self) -> str:
+        return "a table"
+
+
+def test_tables_and_arrays_are_text_as_a_whole() -> None:
+    pandas_table = pandas.DataFrame({"n": range(200)})
+    polars_table = polars.DataFrame({"n": range(200)})
+    whole = [str(number) for number in range(200)]
+
+    assert rendered(pandas_table).splitlines()[1:] == [f"{one},{one}" for one in whole]
+    assert rendered(polars_table).splitlines() == ["n", *whole]
+    assert rendered({"table": polars_table}) == json.dumps({"table": polars_table.write_csv()})
+    for array in (np.arange(2_000), polars.Series(range(2_000))):
+        assert json.loads(rendered(array)) == list(range(2_000))
+        assert json.loads(rendered([array])) == [list(range(2_000))]
+
+
+def test_what_cannot_be_told_as_a_table_is_its_own_text() -> None:
+    for given in (Table(), np.int64(3), np.datetime64("2020-01-02"), Table):
+        assert rendered(given) == str(given)
+        assert rendered([given]) == json.dumps([str(given)])
 
 
 # Which templates need other steps' outputs.
