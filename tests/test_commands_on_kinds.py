@@ -59,7 +59,7 @@ def test_a_step_in_the_background_is_no_failure_and_tells_how_it_stands(
 
     launched, meanwhile, shown = kinds.during(whole)
     assert "works in the background (c[1]/behind/background)" in launched
-    assert "works in the background" in meanwhile
+    assert "in the background" in meanwhile  # it may have ended by then
     assert f"{ends} in the background: " in shown
     assert ("2 (c[1]" if given == 1 else "negative") in shown
     assert kinds.session.head is kinds.session.entries[0]
