@@ -17,8 +17,9 @@ all: lint typecheck test demo ## lint, typecheck, test, demo
 demo: $(STAMP) ## run the quickstart notebook on this machine's packages, into build/demo
 	@.venv/bin/flujo-nb run notebooks/01_quickstart.ipynb --output build/demo --html
 
-test: $(STAMP) strace ## every test
-	@$(PY) -m pytest
+test: $(STAMP) strace ## every test: most of them two at a time, then those that measure or send signals
+	@$(PY) -m pytest -n 2 --dist loadfile -m "not alone"
+	@$(PY) -m pytest -m alone
 
 test-fast: $(STAMP) ## the tests that need no kernel, no install and few examples, under 30 seconds
 	@$(PY) -m pytest -n 2 -m "not kernel and not install and not thorough"

@@ -35,7 +35,22 @@ SLOW = (
     "test_recall.py",
     "test_sessions.py",
 )
+# They measure, or send signals, which a busy machine delays.
+ALONE = (
+    "engine/test_durable_costs.py",
+    "engine/test_hot_path.py",
+    "kernel/test_awaiting.py",
+    "kernel/test_container_interrupts.py",
+    "kernel/test_front.py",
+    "kernel/test_front_costs.py",
+    "kernel/test_interrupts.py",
+    "kernel/test_interrupts_more.py",
+    "test_benches.py",
+    "test_interrupted_writes.py",
+    "test_interrupts.py",
+)
 MARKED = {
+    "alone": tuple(HERE / file for file in ALONE),
     "kernel": (HERE / "kernel", HERE / "notebooks"),
     "thorough": (
         *(HERE / folder for folder in ("properties", "slices", "adapters", "crash")),

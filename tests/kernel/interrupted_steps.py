@@ -21,7 +21,7 @@ def session():
 
 
 def reserved():
-    return [str(one.reserved) for one in (session().quota, session().total)]
+    return str(session().quota.reserved)
 
 
 def facts():
@@ -31,8 +31,8 @@ def facts():
             {
                 "head": now.head and now.head.id,
                 "frames": [[one.id, one.name, one.status.value] for one in now.entries],
-                "is_free": all(one.reserved == Usage() for one in (now.quota, now.total)),
-                "spent": [now.quota.spent.tokens, now.total.spent.tokens],
+                "is_free": now.quota.reserved == Usage(),
+                "spent": now.quota.spent.tokens,
                 "ran": ran,
                 "cleaned": cleaned,
             }

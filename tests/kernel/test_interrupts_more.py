@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+import queue
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -31,7 +32,7 @@ class Facts:
     head: str | None
     frames: list[list[str]]
     is_free: bool
-    spent: list[int]
+    spent: int
     ran: list[object]
     cleaned: list[object]
 
@@ -54,7 +55,12 @@ class Interrupted:
         for gap in gaps:
             time.sleep(gap)
             self.kernel.interrupt()
-        return self.kernel.finish(running)
+        try:
+            return self.kernel.finish(running)
+        except queue.Empty:  # the last press met the kernel between the cell's end and its reply
+            assert "KeyboardInterrupt caught in kernel" in self.kernel.stderr
+            running.status = "ok" if running.error is None else "error"
+            return running
 
     def slowly(self, code: str, number: int, *gaps: float) -> Cell:
         """Interrupt a cell while the store is at its ``number``-th write."""
@@ -203,7 +209,7 @@ def test_a_budget_is_whole_when_what_had_reserved_is_interrupted(
     cell = one.press("%flujo run node", *[0.1] * (presses - 1))
     assert reserve in cell.stdout
     after = one.look(before, cell)
-    assert after.spent == [10 + used, 10 + used]
+    assert after.spent == 10 + used
     left = 1000 - 10 - used
     one.kernel.check(
         f"@step(estimate=UsageEstimate(tokens={left}))\ndef fills(x):\n    return x\n"
