@@ -7,9 +7,9 @@ running, and the session goes on. The session is kept in the default store.
 from __future__ import annotations
 
 import json
+import queue
 import re
 import sqlite3
-import queue
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
