@@ -93,7 +93,9 @@ async def resume(
     except BaseException:  # nothing is gone on with
         session.keeper.leave(journal)
         raise
-    return await front.ended(lambda: _resumed(session, node, command, entry, journal, keep=keep))
+    left = session.head
+    card = await front.ended(lambda: _resumed(session, node, command, entry, journal, keep=keep))
+    return _telling(front, card.id, left_by(left, session.entry_of(card.id), session.entries))
 
 
 async def _resumed(

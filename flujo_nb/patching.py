@@ -167,6 +167,13 @@ def _there(path: FramePath, source: Entry, command: Command) -> tuple[Segment, .
     return moved(path, source.command.path, command.path).segments
 
 
+def has_patch(session: Session, command: Command) -> bool:
+    """Whether something of a command's frame was changed by hand, or of one that it forks."""
+    while command.patch is None and command.forks is not None:
+        command = session.entry_of(command.forks).command
+    return command.patch is not None
+
+
 def is_patched(record: FrameRecord, command: Command) -> bool:
     """Whether ``record``, of ``command`` or of a frame inside, is of a frame that it changes.
 

@@ -17,7 +17,8 @@ from flujo_nb.engine.store.codec import Codec
 from flujo_nb.engine.store.secrets import SecretBook
 from flujo_nb.engine.store.type_table import TypeTable
 
-from .head import Command, Entry, Start, last_of
+from .head import Entry, Start, last_of
+from .patching import has_patch
 from .session import Session
 from .targets import Definitions, all_nodes
 
@@ -71,15 +72,8 @@ def _alike(session: Session, target: str | None, definitions: Definitions) -> It
         command = entry.command
         if not entry.succeeded or not definitions or command.definitions != definitions:
             continue
-        if command.target == target and not _is_patched(session, command):
+        if command.target == target and not has_patch(session, command):
             yield entry
-
-
-def _is_patched(session: Session, command: Command) -> bool:
-    """Whether something of the frame was changed by hand, or of one that it forked."""
-    while command.patch is None and command.forks is not None:
-        command = session.entry_of(command.forks).command
-    return command.patch is not None
 
 
 def _digests(codec: Codec, data: object, context: object) -> tuple[bytes, bytes] | None:

@@ -82,3 +82,12 @@ def test_after_a_restart_the_cells_have_to_run_again(
         text = exported(notebook)
     assert "pipeline = words_step >> count_step\n" in text
     assert "context=Desk, values={'limit': 2}" in text
+
+
+def test_a_fork_of_what_was_patched_is_told_of_too(notebook: Notebook) -> None:
+    notebook.value(WORDS.replace("step", "step --no-run"))
+    notebook.value(COUNT.replace("step", "step --no-run"))
+    cells = ("%flujo run words >> count -i 'a b'", '%%flujo patch f0/words\n{"output": ["a"]}')
+    wanted = line_of(notebook, *cells, "%flujo fork f1/count")
+
+    assert any("f2 was patched" in note for note in wanted.notes)

@@ -231,3 +231,13 @@ def test_an_answer_without_an_id_is_for_the_question(opened: Open) -> None:
         notebook.error(f"{COUNT.replace('step', 'step --from f0')}", "elsewhere")
 
         assert notebook.card("%flujo resume --with True").name == "approve"
+
+
+def test_going_on_elsewhere_tells_which_frames_head_left(opened: Open) -> None:
+    with opened() as notebook:
+        prepare(notebook, "off")
+        run_all(notebook, ASKING)
+        notebook.card("%flujo run words -i 'another line'", "elsewhere")
+
+        card = notebook.card("%flujo resume f2 --with True")
+        assert "HEAD left f3: %flujo back f3 returns to it" in repr(card)

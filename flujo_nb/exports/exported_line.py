@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from IPython.core.error import UsageError
 
 from ..head import Entry, line_of
+from ..patching import has_patch
 from ..session import Session
 from .export_module import Part, Wanted
 
@@ -63,7 +64,7 @@ def _part_of(entry: Entry) -> Part:
 
 def _notes(session: Session, entries: Sequence[Entry]) -> Iterator[str]:
     for one in entries:
-        if one.command.patch is not None:
+        if has_patch(session, one.command):
             yield f"{one.id} was patched: what was changed there is not repeated here."
         stale = session.staleness.why(one)
         if stale is not None and " is stale: " not in stale:  # that one is told of
