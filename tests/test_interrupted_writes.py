@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -59,8 +59,9 @@ class Presses:
 
 
 @pytest.fixture
-def presses(monkeypatch: pytest.MonkeyPatch) -> Presses:
-    return Presses(monkeypatch)
+def presses(monkeypatch: pytest.MonkeyPatch) -> Iterator[Presses]:
+    yield Presses(monkeypatch)
+    assert not interrupts._postponed.is_due()  # it is forgotten by that: the next test has none
 
 
 def told(notebook: Notebook) -> list[tuple[str, str]]:
